@@ -1,0 +1,88 @@
+"""The base of all configs: frozen, typed, bounded, unknown keys refused; and how one is read from YAML."""
+
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from recsys.errors import ConfigError
+
+
+class BaseConfig(BaseModel):
+    """A frozen config that refuses unknown keys; components define theirs just above themselves."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> Self:
+        """Reads a config.
+
+        Raises:
+            ConfigError: the file cannot be read, is no mapping, or a key is unknown or out of bounds.
+        """
+        return cls.parse(read_yaml(path), source=str(path))
+
+    @classmethod
+    def parse(cls, values: Any, source: str) -> Self:
+        """Validates `values`; `source` names where they came from in the error."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError(source, describe_validation_error(error)) from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Reads a YAML mapping.
+
+    Raises:
+        ConfigError: the file is missing, is not UTF-8, is not YAML or is not a mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), f"cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(str(path), f"is not YAML: {error}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(str(path), f"must be a mapping of keys to values, is a {type(values).__name__}")
+    return values
+
+
+def apply_overrides(values: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """Applies `a.b=value` settings (values in YAML syntax) to a nested mapping, returning a new one.
+
+    >>> apply_overrides({"loss": {"kind": "full"}}, ["loss.temperature=0.2", "seed=3"])
+    {'loss': {'kind': 'full', 'temperature': 0.2}, 'seed': 3}
+
+    Raises:
+        ConfigError: an override is not `key=value`, or passes through something that is not a mapping.
+    """
+    result = dict(values)
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator or not key:
+            raise ConfigError("--set", f"`{override}` is not key=value, for example --set train.epochs=5")
+        *parents, leaf = key.split(".")
+        node = result
+        for parent in parents:
+            child = node.get(parent, {})
+            if not isinstance(child, dict):
+                raise ConfigError("--set", f"`{override}`: `{parent}` is not a group of settings")
+            node[parent] = dict(child)
+            node = node[parent]
+        node[leaf] = yaml.safe_load(text)
+    return result
+
+
+def describe_validation_error(error: ValidationError) -> str:
+    """One line a finding: the key's path, what is wrong, and the value given."""
+    lines = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"]) or "the file"
+        given = "" if item["type"] in {"missing", "extra_forbidden"} else f" (given: {item['input']!r})"
+        message = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
+        lines.append(f"{where}: {message}{given}")
+    return "; ".join(lines)

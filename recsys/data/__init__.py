@@ -1,0 +1,1 @@
+"""The dataset directory: contract, splits and importers."""

@@ -1,0 +1,1 @@
+"""Feature tables: one file a subject, lazy polars in, feature table out."""

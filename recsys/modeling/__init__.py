@@ -1,0 +1,1 @@
+"""The two-tower model: nn.Modules and tensors, nothing else."""

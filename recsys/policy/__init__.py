@@ -1,0 +1,1 @@
+"""Who may be shown what, with a reason for every removal."""

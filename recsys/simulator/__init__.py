@@ -1,0 +1,1 @@
+"""A bank that does not exist, with the truth it was drawn from."""

@@ -1,0 +1,1 @@
+"""Contract tests and tiny data that every component's own test starts from."""

@@ -1,0 +1,1 @@
+"""Training recipes: point-in-time dataset, loop, evaluation, tracking and promotion."""
