@@ -1,0 +1,136 @@
+"""The one artefact that is served: weights, vocabularies, candidate vectors, catalogue, popularity, config, schema hash.
+
+A bundle is a folder of JSON, parquet and safetensors files; nothing in it is executable. Inside it, `selection/` is a
+bundle too: the same model before it was refitted on everything, trained on the training part alone. It is what
+`recsys evaluate` measures on the frozen split, for the served weights have seen the answers.
+"""
+
+import json
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import load_file as load_weights
+from safetensors.torch import save_file as save_weights
+from torch import Tensor
+
+from recsys.config import BaseConfig
+from recsys.errors import ModelError
+from recsys.modeling.two_tower import ModelInputs, TwoTowerConfig
+from recsys.retrieval.popularity import Popularity, PopularityConfig
+from recsys.schema import PolicyName
+
+BUNDLE_FORMAT = 1
+SELECTION = "selection"
+_MANIFEST = "manifest.json"
+_WEIGHTS = "weights.safetensors"
+_VECTORS = "vectors.safetensors"
+
+
+class BundleManifest(BaseConfig):
+    """What a bundle is."""
+
+    format: int = BUNDLE_FORMAT
+    model_version: str
+    """Identity of the training run."""
+    schema_hash: str
+    """Of the features it was trained on; must equal the feature store's."""
+    dataset: str
+    policy: PolicyName
+    repeatable: bool
+    event_weights: dict[str, float]
+    created_at: datetime
+    trained_until: datetime
+    """No later event has been seen by the weights."""
+    popularity: PopularityConfig
+    inputs: ModelInputs
+    model: TwoTowerConfig
+
+
+class CandidateVectors(NamedTuple):
+    """Raw vectors of the candidates, before scaling."""
+
+    products: np.ndarray
+    """[P, D] float32."""
+    contents: np.ndarray
+    """[C, D] float32, C = 0 where there are no creatives."""
+
+
+class Bundle(NamedTuple):
+    """A loaded bundle."""
+
+    manifest: BundleManifest
+    weights: dict[str, Tensor]
+    vectors: CandidateVectors
+    products: pl.DataFrame
+    """One row per product, the canonical columns; its order is the order of `vectors.products`."""
+    contents: pl.DataFrame | None
+    product_popularity: Popularity
+    content_popularity: Popularity | None
+
+    def save(self, folder: Path) -> None:
+        """Writes the bundle to a temporary sibling and renames it, replacing what stood there."""
+        temporary = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        (temporary / _MANIFEST).write_text(self.manifest.model_dump_json(indent=1))
+        save_weights({name: tensor.contiguous() for name, tensor in self.weights.items()}, temporary / _WEIGHTS)
+        save_arrays(self.vectors._asdict(), temporary / _VECTORS)
+        self.products.write_parquet(temporary / "products.parquet")
+        _save_popularity(self.product_popularity, temporary / "product_popularity.safetensors")
+        if self.contents is not None and self.content_popularity is not None:
+            self.contents.write_parquet(temporary / "contents.parquet")
+            _save_popularity(self.content_popularity, temporary / "content_popularity.safetensors")
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Bundle":
+        """Reads a bundle.
+
+        Raises:
+            ModelError: the folder is no bundle, or one of another format.
+        """
+        manifest = _read_manifest(folder)
+        try:
+            contents = folder / "contents.parquet"
+            has_contents = contents.exists()
+            return cls(
+                manifest=manifest,
+                weights=load_weights(folder / _WEIGHTS),
+                vectors=CandidateVectors(**load_arrays(folder / _VECTORS)),
+                products=pl.read_parquet(folder / "products.parquet"),
+                contents=pl.read_parquet(contents) if has_contents else None,
+                product_popularity=_load_popularity(folder / "product_popularity.safetensors"),
+                content_popularity=_load_popularity(folder / "content_popularity.safetensors")
+                if has_contents
+                else None,
+            )
+        except (OSError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
+            raise ModelError(f"the bundle {folder} is incomplete ({error}): train again") from error
+
+
+def _read_manifest(folder: Path) -> BundleManifest:
+    path = folder / _MANIFEST
+    if not path.exists():
+        raise ModelError(f"{folder} holds no bundle: train with `recsys train DATASET`")
+    values = json.loads(path.read_text())
+    if values.get("format") != BUNDLE_FORMAT:
+        raise ModelError(f"{folder} has bundle format {values.get('format')}, this is {BUNDLE_FORMAT}: train again")
+    return BundleManifest.parse(values, source=str(path))
+
+
+def _save_popularity(popularity: Popularity, path: Path) -> None:
+    arrays = {f"segment:{name}": scores for name, scores in popularity.segments.items()}
+    save_arrays({"overall": popularity.overall, **arrays}, path)
+
+
+def _load_popularity(path: Path) -> Popularity:
+    arrays = load_arrays(path)
+    segments = {name.removeprefix("segment:"): values for name, values in arrays.items() if name != "overall"}
+    return Popularity(arrays["overall"], segments)

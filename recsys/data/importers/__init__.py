@@ -1,0 +1,1 @@
+"""Public sets into the data contract, one set a file."""

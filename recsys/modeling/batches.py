@@ -1,0 +1,95 @@
+"""Arrays to tensors: what one forward pass reads. Letters: B batch, L history length, D dimension, N candidates."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
+
+from recsys.modeling.encoding import EntityEncoding, EntityRows
+
+ID_KEY = "__id__"
+
+
+class EntityBatch(NamedTuple):
+    """B rows of one entity."""
+
+    categorical: KeyedJaggedTensor | None
+    """One key per categorical column, list column and, for items, the id."""
+    dense: dict[str, Tensor]
+    """Group name to [B, numeric + vector width] float32."""
+    present: dict[str, Tensor]
+    """Group name to [B] bool."""
+
+    def to(self, device: torch.device) -> "EntityBatch":
+        """The same batch on `device`."""
+        return EntityBatch(
+            self.categorical.to(device) if self.categorical is not None else None,
+            {name: values.to(device) for name, values in self.dense.items()},
+            {name: values.to(device) for name, values in self.present.items()},
+        )
+
+
+class HistoryBatch(NamedTuple):
+    """B histories, oldest entry first, padded on the right."""
+
+    product: Tensor
+    """[B, L] int64 row of the product table, -1 = none."""
+    content: Tensor
+    """[B, L] int64 row of the content table, -1 = none."""
+    event_type: Tensor
+    """[B, L] int64 index into the model's event types, 0 = unknown or padding."""
+    timestamp: Tensor
+    """[B, L] int64 epoch µs."""
+    length: Tensor
+    """[B] int64, 0 = no history."""
+
+    def to(self, device: torch.device) -> "HistoryBatch":
+        """The same batch on `device`."""
+        return HistoryBatch(*(values.to(device) for values in self))
+
+    def take(self, index: Tensor) -> "HistoryBatch":
+        """Histories `index`, [B] int64."""
+        return HistoryBatch(*(values[index] for values in self))
+
+
+def categorical_keys(encoding: EntityEncoding, with_id: bool) -> list[str]:
+    """The keys of `EntityBatch.categorical`, in order."""
+    keys = [column.key for column in (*encoding.categorical_columns, *encoding.list_columns)]
+    return [*keys, ID_KEY] if with_id else keys
+
+
+def make_entity_batch(encoding: EntityEncoding, rows: EntityRows, ids: np.ndarray | None = None) -> EntityBatch:
+    """Builds the tensors of B rows.
+
+    Args:
+        encoding: how `rows` were read.
+        rows: B rows.
+        ids: [B] int64 id index (0 = unknown) for items, None for customers.
+    """
+    values = [rows.categorical[:, position] for position in range(rows.categorical.shape[1])]
+    lengths = [np.ones(len(column), np.int64) for column in values]
+    for position in range(rows.lists.shape[1]):
+        block = rows.lists[:, position]
+        values.append(block[block >= 0])
+        lengths.append((block >= 0).sum(axis=1))
+    if ids is not None:
+        values.append(ids)
+        lengths.append(np.ones(len(ids), np.int64))
+    categorical = None
+    if values:
+        categorical = KeyedJaggedTensor.from_lengths_sync(
+            keys=categorical_keys(encoding, with_id=ids is not None),
+            values=torch.from_numpy(np.concatenate(values)),
+            lengths=torch.from_numpy(np.concatenate(lengths)),
+        )
+    dense = {
+        group.name: torch.from_numpy(np.concatenate([rows.numeric[group.name], rows.vectors[group.name]], axis=1))
+        for group in encoding.groups
+    }
+    present = {
+        name: torch.from_numpy(np.ascontiguousarray(rows.present[:, position]))
+        for position, name in enumerate(encoding.group_names())
+    }
+    return EntityBatch(categorical, dense, present)

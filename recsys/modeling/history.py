@@ -1,0 +1,104 @@
+"""The causal history encoder: what a customer did so far, after each event.
+
+A pre-norm transformer whose attention sees relative positions and elapsed time only, so that the state after p events
+is the same whether p events were given or more (causality), and whichever window they were cut from. Relative bias as
+in T5 (Raffel et al. 2020, section 2.1); time buckets as in HSTU (Zhai et al. 2024, section 3).
+"""
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recsys.config import BaseConfig
+from recsys.modeling.batches import HistoryBatch
+
+_SECOND = 1_000_000
+
+
+class HistoryEncoderConfig(BaseConfig):
+    """Size of the history encoder."""
+
+    layers: int = Field(default=2, ge=0, le=12)
+    """Transformer layers; 0 is mean pooling, the simplest history encoder."""
+    heads: int = Field(default=2, ge=1)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    time_buckets: int = Field(default=24, ge=1)
+    """Logarithmic buckets of the time between two events, base 2 from one second."""
+
+
+class CausalBlock(nn.Module):
+    """One pre-norm layer of attention and feed-forward."""
+
+    def __init__(self, dim: int, config: HistoryEncoderConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.norm_attention = nn.LayerNorm(dim)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.project = nn.Linear(dim, dim)
+        self.norm_feed = nn.LayerNorm(dim)
+        self.feed = nn.Sequential(
+            nn.Linear(dim, 2 * dim), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(2 * dim, dim)
+        )
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """[B, T, D] and attention bias [B, heads, T, T] (-inf = hidden) to [B, T, D]."""
+        batch, steps, dim = x.shape
+        qkv = self.qkv(self.norm_attention(x)).view(batch, steps, 3, self.heads, dim // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        x = x + self.dropout(self.project(attended.transpose(1, 2).reshape(batch, steps, dim)))
+        return x + self.dropout(self.feed(self.norm_feed(x)))
+
+
+class HistoryEncoder(nn.Module):
+    """Item vectors in time order to the customer's state before the first and after every event."""
+
+    def __init__(self, dim: int, max_length: int, config: HistoryEncoderConfig) -> None:
+        super().__init__()
+        if dim % config.heads:
+            raise ValueError(f"the dimension ({dim}) must be a multiple of the history encoder's heads")
+        self.config = config
+        self.start = nn.Parameter(torch.zeros(dim))
+        self.blocks = nn.ModuleList(CausalBlock(dim, config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(config.dropout)
+        self.distance_bias = nn.Parameter(torch.zeros(config.heads, max_length + 1))
+        self.time_bias = nn.Parameter(torch.zeros(config.heads, config.time_buckets))
+
+    def forward(self, items: Tensor, history: HistoryBatch) -> Tensor:
+        """Encodes B histories.
+
+        Args:
+            items: [B, L, D] vector of every entry; entries from `history.length` on are ignored.
+            history: times and lengths.
+
+        Returns:
+            [B, L + 1, D]: state p is the customer after p events; 0 is the empty history.
+        """
+        start = self.start.expand(len(items), 1, -1)
+        x = self.dropout(torch.cat([start, items], dim=1))
+        if not self.blocks:
+            return self.norm(_causal_mean(x))
+        bias = self._bias(history)
+        for block in self.blocks:
+            x = block(x, bias)
+        return self.norm(x)
+
+    def _bias(self, history: HistoryBatch) -> Tensor:
+        """[B, heads, L + 1, L + 1]: distance and time bias, -inf where the key is later than the query."""
+        times = torch.cat([history.timestamp[:, :1], history.timestamp], dim=1)
+        steps = times.shape[1]
+        position = torch.arange(steps, device=times.device)
+        distance = position[:, None] - position[None, :]
+        elapsed = (times[:, :, None] - times[:, None, :]).clamp(min=0).float() / _SECOND
+        bucket = torch.log2(elapsed + 1).long().clamp(max=self.config.time_buckets - 1)
+        bias = self.distance_bias[:, distance.clamp(min=0)][None] + self.time_bias[:, bucket].transpose(0, 1)
+        return bias.masked_fill(distance < 0, float("-inf"))
+
+
+def _causal_mean(x: Tensor) -> Tensor:
+    """[B, T, D]: mean of all entries up to each position."""
+    count = torch.arange(1, x.shape[1] + 1, device=x.device, dtype=x.dtype)
+    return x.cumsum(dim=1) / count[None, :, None]

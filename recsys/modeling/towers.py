@@ -1,0 +1,198 @@
+"""The towers. Letters: B batch, D dimension, M tokens. Every id and category is embedded by TorchRec."""
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torchrec.modules.embedding_configs import EmbeddingBagConfig, PoolingType
+from torchrec.modules.embedding_modules import EmbeddingBagCollection
+from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
+
+from recsys.config import BaseConfig
+from recsys.modeling.batches import ID_KEY, EntityBatch
+from recsys.modeling.encoding import ColumnEncoding, EntityEncoding, GroupEncoding
+from recsys.modeling.fusion import FusionConfig, build_fusion
+from recsys.schema import FeatureKind, Modality
+
+
+class TowerConfig(BaseConfig):
+    """Size and regularisation of the towers."""
+
+    dim: int = Field(default=64, ge=4, le=1024)
+    """Dimension of the shared space."""
+    category_dim: int = Field(default=16, ge=1)
+    """Dimension of a category's embedding."""
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    id_dropout: float = Field(default=0.1, ge=0, le=1)
+    """Share of items that are placed by their content alone in a training step: makes new items familiar."""
+    modality_dropout: float = Field(default=0.15, ge=0, lt=1)
+    """Share of tokens replaced by the learned token for 'missing' in a training step."""
+
+
+class GroupEncoder(nn.Module):
+    """The columns of one group to one token."""
+
+    def __init__(self, group: GroupEncoding, config: TowerConfig) -> None:
+        super().__init__()
+        self.keys = [c.key for c in group.of_kind(FeatureKind.CATEGORICAL, FeatureKind.CATEGORICAL_LIST)]
+        width = group.numeric_width + group.vector_width + len(self.keys) * config.category_dim
+        hidden = 2 * config.dim
+        self.network = nn.Sequential(
+            nn.Linear(width, hidden), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(hidden, config.dim)
+        )
+
+    def forward(self, dense: Tensor, categories: dict[str, Tensor]) -> Tensor:
+        """[B, width] and the embedded categories [B, category_dim] to [B, D]."""
+        return self.network(torch.cat([dense, *(categories[key] for key in self.keys)], dim=1))
+
+
+class EntityEmbeddings(nn.Module):
+    """The TorchRec tables of one entity: a table per categorical column, and one for the id."""
+
+    def __init__(self, encoding: EntityEncoding, id_count: int, config: TowerConfig) -> None:
+        super().__init__()
+        columns = [*encoding.categorical_columns, *encoding.list_columns]
+        tables = [_table(column, config.category_dim) for column in columns]
+        if id_count:
+            tables.append(
+                EmbeddingBagConfig(
+                    name=f"{encoding.entity}_table",
+                    num_embeddings=id_count + 1,
+                    embedding_dim=config.dim,
+                    feature_names=[ID_KEY],
+                    pooling=PoolingType.SUM,
+                    init_fn=_small_normal,
+                )
+            )
+        self.collection = EmbeddingBagCollection(tables=tables) if tables else None
+
+    def forward(self, batch: EntityBatch) -> dict[str, Tensor]:
+        """Key to [B, dim]; read by key, never by position."""
+        if self.collection is None or batch.categorical is None:
+            return {}
+        pooled = self.collection(batch.categorical)
+        return {key: pooled[key] for key in pooled.keys()}  # noqa: SIM118 (a KeyedTensor is no mapping)
+
+
+class ItemTower(nn.Module):
+    """A product or creative: the sum of its id's embedding and its content's tokens, then a residual layer."""
+
+    def __init__(self, encoding: EntityEncoding, id_count: int, config: TowerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embeddings = EntityEmbeddings(encoding, id_count, config)
+        self.groups = nn.ModuleDict({group.name: GroupEncoder(group, config) for group in encoding.groups})
+        self.missing = nn.ParameterDict(
+            {group.name: nn.Parameter(torch.zeros(config.dim)) for group in encoding.groups}
+        )
+        self.norm = nn.LayerNorm(config.dim)
+        self.residual = nn.Sequential(
+            nn.Linear(config.dim, 2 * config.dim), nn.GELU(), nn.Linear(2 * config.dim, config.dim)
+        )
+
+    def forward(self, batch: EntityBatch, base: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Encodes B items.
+
+        Args:
+            batch: their columns, with the id.
+            base: [B, D] added to the content, for creatives: the vector of their product.
+
+        Returns:
+            [B, D] vectors, and the parts that self-supervision aligns: "id" and every group's token, [B, D].
+        """
+        categories = self.embeddings(batch)
+        parts = {
+            name: _or_missing(encoder(batch.dense[name], categories), batch.present[name], self.missing[name])
+            for name, encoder in self.groups.items()
+        }
+        parts["id"] = self._drop_ids(categories[ID_KEY])
+        total = torch.stack(list(parts.values())).sum(dim=0)
+        if base is not None:
+            total = total + base
+        return total + self.residual(self.norm(total)), parts
+
+    def _drop_ids(self, embedded: Tensor) -> Tensor:
+        if not self.training or not self.config.id_dropout:
+            return embedded
+        kept = torch.rand(len(embedded), 1, device=embedded.device) >= self.config.id_dropout
+        return embedded * kept
+
+
+class CustomerTower(nn.Module):
+    """A customer: one token per modality, a learned token for what is missing, fused into one vector."""
+
+    def __init__(self, encoding: EntityEncoding, contexts: int, config: TowerConfig, fusion: FusionConfig) -> None:
+        """`contexts` is the number of known channels; index 0 is no channel."""
+        super().__init__()
+        self.config = config
+        self.modalities = [m for m in Modality if m is Modality.HISTORY or m in encoding.group_names()]
+        self.embeddings = EntityEmbeddings(encoding, 0, config)
+        self.groups = nn.ModuleDict({group.name: GroupEncoder(group, config) for group in encoding.groups})
+        self.missing = nn.ParameterDict({str(m): nn.Parameter(torch.zeros(config.dim)) for m in self.modalities})
+        self.context = EmbeddingBagCollection(
+            tables=[
+                EmbeddingBagConfig(
+                    name="channel_table",
+                    num_embeddings=contexts + 1,
+                    embedding_dim=config.dim,
+                    feature_names=["channel"],
+                    pooling=PoolingType.SUM,
+                    init_fn=_small_normal,
+                )
+            ]
+        )
+        self.fusion = build_fusion(config.dim, len(self.modalities) + 1, fusion)
+
+    def forward(self, batch: EntityBatch, history: Tensor, has_history: Tensor, channel: Tensor) -> Tensor:
+        """Encodes B customers.
+
+        Args:
+            batch: profile, behaviour, text and image columns.
+            history: [B, D] state of the history encoder.
+            has_history: [B] bool.
+            channel: [B] int64, 0 = none.
+
+        Returns:
+            [B, D] vectors.
+        """
+        categories = self.embeddings(batch)
+        tokens = []
+        state = history
+        for modality in self.modalities:
+            if modality is Modality.HISTORY:
+                state = self._drop(history, has_history, str(modality))
+                tokens.append(state)
+            else:
+                token = self.groups[modality](batch.dense[modality], categories)
+                tokens.append(self._drop(token, batch.present[modality], str(modality)))
+        tokens.append(self.context(_single_key("channel", channel))["channel"])
+        return state + self.fusion(torch.stack(tokens, dim=1))
+
+    def _drop(self, token: Tensor, present: Tensor, name: str) -> Tensor:
+        """The token, or the learned one where the modality is missing or dropped in training."""
+        if self.training and self.config.modality_dropout:
+            present = present & (torch.rand(len(present), device=present.device) >= self.config.modality_dropout)
+        return _or_missing(token, present, self.missing[name])
+
+
+def _or_missing(token: Tensor, present: Tensor, missing: Tensor) -> Tensor:
+    return torch.where(present[:, None], token, missing[None, :])
+
+
+def _table(column: ColumnEncoding, dim: int) -> EmbeddingBagConfig:
+    return EmbeddingBagConfig(
+        name=f"{column.key}_table",
+        num_embeddings=len(column.vocabulary) + 1,
+        embedding_dim=dim,
+        feature_names=[column.key],
+        pooling=PoolingType.SUM,
+        init_fn=_small_normal,
+    )
+
+
+def _small_normal(weight: Tensor) -> Tensor:
+    return nn.init.normal_(weight, std=0.02)
+
+
+def _single_key(key: str, values: Tensor) -> KeyedJaggedTensor:
+    """One value a row under one key."""
+    return KeyedJaggedTensor.from_lengths_sync(keys=[key], values=values, lengths=torch.ones_like(values))

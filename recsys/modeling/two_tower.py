@@ -1,0 +1,129 @@
+"""The two-tower model: customers, products and creatives in one space, scored by inner product over a temperature."""
+
+from typing import NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recsys.config import BaseConfig
+from recsys.modeling.batches import EntityBatch, HistoryBatch
+from recsys.modeling.encoding import EntityEncoding
+from recsys.modeling.fusion import FusionConfig
+from recsys.modeling.history import HistoryEncoder, HistoryEncoderConfig
+from recsys.modeling.losses import LossConfig, info_nce
+from recsys.modeling.towers import CustomerTower, ItemTower, TowerConfig
+
+
+class TwoTowerConfig(BaseConfig):
+    """The whole model."""
+
+    tower: TowerConfig = TowerConfig()
+    history: HistoryEncoderConfig = HistoryEncoderConfig()
+    fusion: FusionConfig = FusionConfig()
+    loss: LossConfig = LossConfig()
+    temperature: float = Field(default=0.1, gt=0)
+    """Divides the scores; with `normalise`, scores before it are cosines."""
+    normalise: bool = True
+    """Scale vectors to unit length."""
+
+
+class ModelInputs(BaseConfig):
+    """What the model was built for: everything that fixes the shapes of its weights."""
+
+    customers: EntityEncoding
+    products: EntityEncoding
+    contents: EntityEncoding | None
+    product_count: int
+    """Products with an id embedding of their own."""
+    content_count: int
+    event_types: tuple[str, ...]
+    """Known event types; index 0 is kept for unknown."""
+    channels: tuple[str, ...]
+    """Known channels; index 0 is kept for none."""
+    history_length: int
+
+
+class ItemVectors(NamedTuple):
+    """The encoded candidates."""
+
+    products: Tensor
+    """[P, D], the last row a zero vector for 'no product'."""
+    contents: Tensor | None
+    """[C, D], the last row a zero vector for 'no creative'."""
+    alignment: Tensor
+    """Scalar: the self-supervised loss between the parts of the items."""
+
+
+class TwoTower(nn.Module):
+    """Customer, product and content towers with the history encoder."""
+
+    def __init__(self, inputs: ModelInputs, config: TwoTowerConfig) -> None:
+        super().__init__()
+        dim = config.tower.dim
+        self.config = config
+        self.products = ItemTower(inputs.products, inputs.product_count, config.tower)
+        self.contents = (
+            ItemTower(inputs.contents, inputs.content_count, config.tower) if inputs.contents is not None else None
+        )
+        self.customers = CustomerTower(inputs.customers, len(inputs.channels), config.tower, config.fusion)
+        self.event_type = nn.Embedding(len(inputs.event_types) + 1, dim)
+        nn.init.normal_(self.event_type.weight, std=0.02)
+        self.history = HistoryEncoder(dim, inputs.history_length, config.history)
+
+    def encode_items(
+        self, products: EntityBatch, contents: EntityBatch | None, product_of_content: Tensor | None
+    ) -> ItemVectors:
+        """Encodes the candidates.
+
+        Args:
+            products: P products.
+            contents: C creatives, or None.
+            product_of_content: [C] int64 row of each creative's product, -1 = none among the P.
+        """
+        vectors, parts = self.products(products)
+        vectors = _with_zero_row(vectors)
+        alignment = self._alignment(parts, products)
+        creative_vectors = None
+        if contents is not None and self.contents is not None and product_of_content is not None:
+            creative_vectors, creative_parts = self.contents(contents, vectors[product_of_content])
+            creative_vectors = _with_zero_row(creative_vectors)
+            alignment = alignment + self._alignment(creative_parts, contents)
+        return ItemVectors(vectors, creative_vectors, alignment)
+
+    def encode_histories(self, items: ItemVectors, history: HistoryBatch) -> Tensor:
+        """[B, L + 1, D] states; history indices are rows of `items`, -1 reads the zero row."""
+        entries = items.products[history.product] + self.event_type(history.event_type)
+        if items.contents is not None:
+            entries = entries + items.contents[history.content]
+        return self.history(entries, history)
+
+    def encode_customers(self, batch: EntityBatch, state: Tensor, has_history: Tensor, channel: Tensor) -> Tensor:
+        """[B, D] customer vectors from their columns and the state of their history."""
+        return self.customers(batch, state, has_history, channel)
+
+    def scale(self, vectors: Tensor) -> Tensor:
+        """Vectors as they are compared: unit length if so configured."""
+        return F.normalize(vectors, dim=-1) if self.config.normalise else vectors
+
+    def logits(self, customers: Tensor, items: Tensor) -> Tensor:
+        """[B, D] and [N, D] to [B, N]."""
+        return self.scale(customers) @ self.scale(items).T / self.config.temperature
+
+    def _alignment(self, parts: dict[str, Tensor], batch: EntityBatch) -> Tensor:
+        """Contrastive terms on items alone, without labels: text with image, and id with content (architecture.md)."""
+        temperature = self.config.loss.alignment_temperature
+        total = parts["id"].sum() * 0.0
+        if "text" in parts and "image" in parts:
+            both = batch.present["text"] & batch.present["image"]
+            total = total + info_nce(parts["text"][both], parts["image"][both], temperature)
+        content = [tokens for name, tokens in parts.items() if name != "id"]
+        if content:
+            total = total + info_nce(parts["id"], torch.stack(content).sum(dim=0), temperature)
+        return total
+
+
+def _with_zero_row(vectors: Tensor) -> Tensor:
+    """[N, D] to [N + 1, D]: index -1 then reads zeros."""
+    return torch.cat([vectors, vectors.new_zeros(1, vectors.shape[1])])

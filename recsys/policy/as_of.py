@@ -1,0 +1,71 @@
+"""The facts that the rules read, as they were at given instants, from a dataset directory.
+
+The service reads facts from its own store; batch recommendation and evaluation read them here, each customer at his
+own instant, so that nothing that became known later removes or admits an item.
+"""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from recsys.data.contract import Dataset
+from recsys.data.splits import ORDER_TIMESTAMP, order_timestamps
+from recsys.policy.facts import CustomerFacts, ProductFacts, relations
+from recsys.schema import CUSTOMER_ID, EVENT_TIMESTAMP, EVENT_TYPE, PRODUCT_ID, EventType, PolicyName, Table
+
+_INSTANT = "instant"
+_TIME = pl.Datetime("us", "UTC")
+
+
+def customer_facts_as_of(dataset: Dataset, asked: pl.DataFrame, products: ProductFacts) -> CustomerFacts:
+    """Facts of B customers.
+
+    Args:
+        dataset: where the facts are.
+        asked: B distinct customers: customer_id, and `event_timestamp`, the instant at which each is looked at.
+        products: the catalogue.
+    """
+    instants = asked.select(CUSTOMER_ID, pl.col(EVENT_TIMESTAMP).alias(_INSTANT)).lazy()
+    rows = dataset.scan(Table.CUSTOMERS).join(instants, on=CUSTOMER_ID)
+    latest = (
+        rows.filter(pl.col(EVENT_TIMESTAMP) <= pl.col(_INSTANT))
+        .sort(EVENT_TIMESTAMP)
+        .unique(CUSTOMER_ID, keep="last")
+        .collect(engine="streaming")
+    )
+    known = asked.select(CUSTOMER_ID).join(latest, on=CUSTOMER_ID, how="left", maintain_order="left")
+    customers: Sequence[str] = asked[CUSTOMER_ID].to_list()
+    held = had_before(dataset, asked).with_columns(until=pl.lit(None, _TIME))
+    nothing = held.clear()
+    return CustomerFacts.from_frame(known).with_relations(
+        relations(held, customers, products), relations(nothing, customers, products)
+    )
+
+
+def had_before(dataset: Dataset, asked: pl.DataFrame) -> pl.DataFrame:
+    """What each customer already had at his instant: customer_id, product_id, since.
+
+    Under policy `none` every positive event means that he has it; under `bank` an open holding or a conversion does.
+    """
+    instants = asked.select(CUSTOMER_ID, pl.col(EVENT_TIMESTAMP).alias(_INSTANT)).lazy()
+    events = order_timestamps(dataset.scan(Table.EVENTS).join(instants, on=CUSTOMER_ID))
+    past = events.filter(pl.col(ORDER_TIMESTAMP) <= pl.col(_INSTANT))
+    if PRODUCT_ID not in dataset.columns(Table.EVENTS):
+        past = past.with_columns(pl.lit(None, pl.String).alias(PRODUCT_ID))
+    if dataset.config.policy is PolicyName.NONE:
+        weights = {name for name, weight in dataset.config.event_weights.items() if weight > 0}
+        mine = past.filter(pl.col(EVENT_TYPE).is_in(sorted(weights)))
+    else:
+        mine = past.filter(pl.col(EVENT_TYPE) == EventType.CONVERT.value)
+    parts = [mine.select(CUSTOMER_ID, PRODUCT_ID, since=pl.col(EVENT_TIMESTAMP))]
+    if dataset.has(Table.HOLDINGS):
+        parts.append(_open_holdings(dataset, instants))
+    return pl.concat(parts).drop_nulls(PRODUCT_ID).unique([CUSTOMER_ID, PRODUCT_ID]).collect(engine="streaming")
+
+
+def _open_holdings(dataset: Dataset, instants: pl.LazyFrame) -> pl.LazyFrame:
+    holdings = dataset.scan(Table.HOLDINGS).join(instants, on=CUSTOMER_ID)
+    opened = holdings.filter(pl.col("opened_at") <= pl.col(_INSTANT))
+    if "closed_at" in dataset.columns(Table.HOLDINGS):
+        opened = opened.filter(pl.col("closed_at").is_null() | (pl.col("closed_at") > pl.col(_INSTANT)))
+    return opened.select(CUSTOMER_ID, PRODUCT_ID, since=pl.col("opened_at"))

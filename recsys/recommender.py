@@ -1,0 +1,118 @@
+"""What serves: a bundle's model for inference, with its candidates in memory. Plain modules, no gradients."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import torch
+
+from recsys.bundle import Bundle
+from recsys.modeling.batches import HistoryBatch
+from recsys.modeling.reader import HISTORY_VIEW, Columns, CustomerRows, ModelReader
+from recsys.modeling.two_tower import ItemVectors, TwoTower
+from recsys.schema import Kind, Modality
+
+_CHUNK = 4096
+"""Customers encoded at a time: bounds memory."""
+
+
+class Recommender:
+    """Encodes customers and scores candidates."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        manifest = bundle.manifest
+        self.bundle = bundle
+        self.product_ids: list[str] = bundle.products["product_id"].to_list()
+        self.content_ids: list[str] = [] if bundle.contents is None else bundle.contents["content_id"].to_list()
+        self.reader = ModelReader(manifest.inputs, self.product_ids, self.content_ids)
+        self.model = TwoTower(manifest.inputs, manifest.model)
+        self.model.load_state_dict(bundle.weights)
+        self.model.eval()
+        self._items = _item_vectors(bundle)
+        with torch.inference_mode():
+            temperature = manifest.model.temperature
+            self._candidates = {
+                Kind.PRODUCTS: self._scaled(bundle.vectors.products) / temperature,
+                Kind.CONTENTS: self._scaled(bundle.vectors.contents) / temperature,
+            }
+
+    def _scaled(self, vectors: np.ndarray) -> np.ndarray:
+        return self.model.scale(torch.from_numpy(vectors)).numpy()
+
+    def candidates(self, kind: Kind) -> np.ndarray:
+        """[N, D] float32: scores are inner products with these."""
+        return self._candidates[kind]
+
+    def encode(
+        self, customers: Sequence[Mapping[str, Any]], now: Sequence[datetime], channel: str | None = None
+    ) -> np.ndarray:
+        """Customers' vectors, [B, D] float32.
+
+        Args:
+            customers: B feature rows, `<view>__<column>` to value; a missing key or None is a missing modality.
+            now: when each is asked for.
+            channel: where it will be shown.
+        """
+        keys = sorted({key for customer in customers for key in customer})
+        columns = {key: [customer.get(key) for customer in customers] for key in keys}
+        instants = np.array([int(instant.timestamp() * 1_000_000) for instant in now], np.int64)
+        return self.encode_columns(columns, instants, [channel] * len(customers))
+
+    def encode_columns(self, columns: Columns, now: np.ndarray, channels: Sequence[str | None]) -> np.ndarray:
+        """As `encode`, from columns; `now` is [B] int64 epoch µs."""
+        return self.encode_rows(self.reader.read_customers(columns, now, channels))
+
+    def encode_rows(self, rows: CustomerRows) -> np.ndarray:
+        """As `encode`, from arrays that the reader made."""
+        total = len(rows.channel)
+        parts = [self._encode(rows.take(np.arange(i, min(i + _CHUNK, total)))) for i in range(0, total, _CHUNK)]
+        return np.concatenate(parts) if parts else np.zeros((0, self.bundle.vectors.products.shape[1]), np.float32)
+
+    def _encode(self, rows: CustomerRows) -> np.ndarray:
+        with torch.inference_mode():
+            history = rows.history.to_batch()
+            state = self._last_state(history)
+            vectors = self.model.encode_customers(
+                self.reader.customer_batch(rows), state, history.length > 0, torch.from_numpy(rows.channel)
+            )
+            return self.model.scale(vectors).numpy()
+
+    def _last_state(self, history: HistoryBatch) -> torch.Tensor:
+        states = self.model.encode_histories(self._items, history)
+        return states[torch.arange(len(states)), history.length]
+
+    def score(self, vectors: np.ndarray, kind: Kind) -> np.ndarray:
+        """[B, D] vectors to [B, N] float32 scores of all candidates of a kind."""
+        return vectors @ self._candidates[kind].T
+
+    def popularity(self, segment: str | None, kind: Kind) -> np.ndarray:
+        """[N] float32: the most recent popularity in a segment, or overall where it is unknown."""
+        popularity = self.bundle.product_popularity if kind is Kind.PRODUCTS else self.bundle.content_popularity
+        return np.zeros(0, np.float32) if popularity is None else popularity.scores(segment)
+
+    @property
+    def modalities(self) -> list[Modality]:
+        """The modalities that the model was trained with."""
+        return self.model.customers.modalities
+
+    def missing_modalities(self, customer: Mapping[str, Any]) -> list[Modality]:
+        """Those of the model's modalities of which the customer has nothing."""
+        present = {
+            group.name
+            for group in self.bundle.manifest.inputs.customers.groups
+            if any(customer.get(column.key) is not None for column in group.columns)
+        }
+        if customer.get(f"{HISTORY_VIEW}__product_ids"):
+            present.add(Modality.HISTORY)
+        return [modality for modality in self.modalities if modality not in present]
+
+
+def _item_vectors(bundle: Bundle) -> ItemVectors:
+    """The candidates as the history encoder reads them: raw, with the zero row for 'none'."""
+
+    def padded(vectors: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.concatenate([vectors, np.zeros((1, vectors.shape[1]), np.float32)]))
+
+    contents = padded(bundle.vectors.contents) if bundle.contents is not None else None
+    return ItemVectors(padded(bundle.vectors.products), contents, torch.zeros(()))

@@ -1,0 +1,165 @@
+"""Which events are learned from, and by which window of history each is predicted.
+
+A label is a positive event; its features are those of one microsecond before it, in the strict order of the
+customer's events. Encoding a history for every label would cost `history_length` steps a label, so labels share
+windows: an *anchor* label's history, read point-in-time like every feature, also holds the labels shortly before it,
+and the causal encoder's state before each of them is that label's history. Every label belongs to one window.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from recsys.data.splits import ORDER_TIMESTAMP, PART, Part
+from recsys.modeling.encoding import EntityRows
+from recsys.modeling.reader import HistoryArrays
+from recsys.schema import CUSTOMER_ID, EVENT_ID
+
+ROW_ID = "row_id"
+ANCHOR = "anchor"
+
+
+def select_labels(parts: pl.DataFrame, keep: tuple[Part, ...], stride: int) -> pl.DataFrame:
+    """The labels of the given parts, each with the row_id of its window's anchor.
+
+    Args:
+        parts: positives with order_timestamp and part, as `recsys.data.splits.assign_parts` makes them.
+        keep: the parts to learn from.
+        stride: at most so many labels share a window.
+
+    Returns:
+        The kept rows in customer and time order with `row_id`, `anchor` and `event_timestamp` (point in time of the
+        features: one microsecond before the label).
+    """
+    labels = parts.filter(pl.col(PART).is_in([str(part) for part in keep])).sort(CUSTOMER_ID, ORDER_TIMESTAMP)
+    from_end = (pl.len() - 1 - pl.int_range(pl.len())).over(CUSTOMER_ID)
+    return (
+        labels.with_row_index(ROW_ID)
+        .with_columns(pl.col(ROW_ID).cast(pl.Int64), bucket=from_end // stride)
+        .with_columns(
+            pl.col(ROW_ID).max().over(CUSTOMER_ID, "bucket").alias(ANCHOR),
+            event_timestamp=point_in_time(pl.col(ORDER_TIMESTAMP)),
+        )
+        .drop("bucket")
+    )
+
+
+def point_in_time(order_timestamp: pl.Expr) -> pl.Expr:
+    """The last instant strictly before an event."""
+    return order_timestamp - pl.duration(microseconds=1)
+
+
+def locate_labels(labels: pl.DataFrame, anchors: pl.DataFrame) -> pl.DataFrame:
+    """Finds each label in the history of its window's anchor.
+
+    Args:
+        labels: as `select_labels` returns them.
+        anchors: row_id of every anchor and the `event_ids` of its history, oldest first.
+
+    Returns:
+        row_id, `window` (row of `anchors`) and `position` (the state before the label): one row per label that is
+        its window's anchor or in its history.
+    """
+    windows = anchors.with_row_index("window").with_columns(
+        pl.col("window").cast(pl.Int64), length=pl.col("event_ids").list.len().fill_null(0).cast(pl.Int64)
+    )
+    placed = labels.select(ROW_ID, ANCHOR, EVENT_ID).join(
+        windows.select("window", "length", pl.col(ROW_ID).alias(ANCHOR)), on=ANCHOR
+    )
+    own = placed.filter(pl.col(ROW_ID) == pl.col(ANCHOR)).select(ROW_ID, "window", position="length")
+    entries = (
+        windows.select("window", pl.col("event_ids").alias(EVENT_ID), position=pl.int_ranges("length"))
+        .filter(pl.col(EVENT_ID).list.len() > 0)
+        .explode(EVENT_ID, "position")
+    )
+    inner = placed.filter(pl.col(ROW_ID) != pl.col(ANCHOR)).join(entries, on=["window", EVENT_ID])
+    return pl.concat([own, inner.select(ROW_ID, "window", "position")]).sort(ROW_ID)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """E labels as arrays; all [E]."""
+
+    product: np.ndarray
+    """int64 row of the catalogue, -1 = none."""
+    content: np.ndarray
+    """int64 row, -1 = none."""
+    weight: np.ndarray
+    """float32 > 0."""
+    channel: np.ndarray
+    """int64, 0 = none."""
+    customer: np.ndarray
+    """int64 customer_index."""
+    window: np.ndarray
+    """int64 row of the windows."""
+    position: np.ndarray
+    """int64 state of the window that is the history before the label."""
+    row: np.ndarray
+    """int64 row of the customers' columns."""
+
+    def take(self, index: np.ndarray) -> "Labels":
+        """Labels `index`."""
+        return Labels(**{name: values[index] for name, values in vars(self).items()})
+
+    def __len__(self) -> int:
+        return len(self.product)
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Lists of item rows, one for each customer, end to end."""
+
+    offsets: np.ndarray
+    """[n + 1] int64."""
+    values: np.ndarray
+    """[sum of lengths] int64."""
+
+    @classmethod
+    def group(cls, owner: np.ndarray, item: np.ndarray, n: int) -> "Ragged":
+        """Groups distinct (owner, item) pairs by owner in 0..n-1; pairs with item < 0 are left out."""
+        pairs = np.unique(np.stack([owner, item], axis=1)[item >= 0], axis=0)
+        counts = np.bincount(pairs[:, 0], minlength=n)
+        return cls(np.concatenate([[0], np.cumsum(counts)]), pairs[:, 1].astype(np.int64))
+
+    def mask(self, owners: np.ndarray, width: int) -> np.ndarray:
+        """[B, width] bool: the items of each owner."""
+        lengths = self.offsets[owners + 1] - self.offsets[owners]
+        row = np.repeat(np.arange(len(owners)), lengths)
+        first = np.repeat(self.offsets[owners] - (np.cumsum(lengths) - lengths), lengths)
+        out = np.zeros((len(owners), width), bool)
+        out[row, self.values[first + np.arange(len(row))]] = True
+        return out
+
+    def __getitem__(self, owner: int) -> np.ndarray:
+        return self.values[self.offsets[owner] : self.offsets[owner + 1]]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Everything that one epoch reads."""
+
+    labels: Labels
+    columns: EntityRows
+    """The customers' columns, one row per distinct state."""
+    windows: HistoryArrays
+    own_products: Ragged
+    """By customer_index: what the customer has, which is no negative for him."""
+    product_counts: np.ndarray
+    """[P] float64: labels of each product; products without any are no negatives."""
+    content_counts: np.ndarray
+    """[C] float64."""
+
+    def batches(self, labels_per_batch: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
+        """Shuffled windows, cut so that each batch has about `labels_per_batch` labels; yields label rows."""
+        order = np.argsort(self.labels.window, kind="stable")
+        counts = np.bincount(self.labels.window, minlength=len(self.windows.length))
+        starts = np.cumsum(counts) - counts
+        shuffled = generator.permutation(np.flatnonzero(counts))
+        cut = (np.cumsum(counts[shuffled]) - 1) // labels_per_batch
+        for group in np.split(shuffled, np.flatnonzero(np.diff(cut)) + 1):
+            yield np.concatenate([order[starts[w] : starts[w] + counts[w]] for w in group])

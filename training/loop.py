@@ -1,0 +1,293 @@
+"""The one training loop: epochs over label batches, early stopping on validation, checkpoints that resume exactly."""
+
+import copy
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field
+from rich.progress import Progress
+from torch import Tensor
+
+from recsys.config import BaseConfig
+from recsys.modeling.batches import EntityBatch, make_entity_batch
+from recsys.modeling.losses import LossConfig, full_softmax, sampled_softmax
+from recsys.modeling.two_tower import ItemVectors, TwoTower
+from training.dataset import Prepared
+from training.examples import Labels
+
+_MICROS_PER_SECOND = 1e6
+
+
+class LoopConfig(BaseConfig):
+    """How long and how fast to train."""
+
+    epochs: int = Field(default=40, ge=1)
+    """At most so many passes over the labels."""
+    patience: int = Field(default=5, ge=1)
+    """Stop after so many epochs without a better validation score."""
+    labels_per_batch: int = Field(default=512, ge=2)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    clip_norm: float = Field(default=1.0, gt=0)
+    seed: int = 0
+    device: str = "auto"
+    """auto: a GPU where there is one, else the CPU."""
+
+
+class Epoch(NamedTuple):
+    """What one epoch did."""
+
+    number: int
+    loss: float
+    score: float
+    """Validation score, NaN where there is none."""
+    labels_per_second: float
+    seconds: float
+
+
+@dataclass
+class LoopState:
+    """Everything that a resumed run needs to go on as if it had not been killed."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_score: float = -math.inf
+    history: list[Epoch] = field(default_factory=list)
+
+
+class TrainingResult(NamedTuple):
+    """A trained model: the weights of the best epoch."""
+
+    model: TwoTower
+    state: LoopState
+
+
+class Trainer:
+    """Trains one model on one prepared dataset."""
+
+    def __init__(self, model: TwoTower, prepared: Prepared, config: LoopConfig, checkpoint: Path | None = None) -> None:
+        """`checkpoint` is a file that is written after every epoch and read if it is there."""
+        self.config = config
+        self.device = pick_device(config.device)
+        self.model = model.to(self.device)
+        self.prepared = prepared
+        self.checkpoint = checkpoint
+        self.products, self.contents = item_batches(prepared, self.device)
+        products_of = prepared.product_of_content
+        self.product_of_content = torch.from_numpy(products_of).to(self.device) if len(products_of) else None
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.objective = Objective(model, prepared, self.device)
+        self.state = LoopState()
+        self._best = copy.deepcopy(model.state_dict())
+
+    def fit(self, score: Callable[[TwoTower], float] | None, progress: Progress | None = None) -> TrainingResult:
+        """Trains until the validation score stops rising; with no `score`, for all epochs.
+
+        Args:
+            score: the validation score of a model in eval mode, higher is better.
+            progress: where to show the epochs.
+        """
+        torch.set_flush_denormal(True)
+        self._resume()
+        task = progress.add_task("train", total=self.config.epochs, completed=self.state.epoch) if progress else None
+        while self.state.epoch < self.config.epochs and not self._out_of_patience(score):
+            epoch = self._run_epoch(score)
+            self.state.history.append(epoch)
+            self.state.epoch = epoch.number
+            if score is None or epoch.score > self.state.best_score:
+                self.state.best_score, self.state.best_epoch = epoch.score, epoch.number
+                self._best = copy.deepcopy(self.model.state_dict())
+            self._save()
+            if progress and task is not None:
+                text = f"train: loss {epoch.loss:.3f} · validation {epoch.score:.4f} · {epoch.labels_per_second:,.0f}/s"
+                progress.update(task, completed=epoch.number, description=text)
+        if progress and task is not None:
+            progress.update(task, total=self.state.epoch, completed=self.state.epoch)
+        self.model.load_state_dict(self._best)
+        self.model.eval()
+        return TrainingResult(self.model, self.state)
+
+    def _out_of_patience(self, score: Callable[[TwoTower], float] | None) -> bool:
+        return score is not None and self.state.epoch - self.state.best_epoch >= self.config.patience
+
+    def _run_epoch(self, score: Callable[[TwoTower], float] | None) -> Epoch:
+        number = self.state.epoch + 1
+        seed = self.config.seed * 10_007 + number
+        torch.manual_seed(seed)
+        generator = np.random.default_rng(seed)
+        started, total, labels = time.perf_counter(), 0.0, 0
+        self.model.train()
+        for rows in self.prepared.training.batches(self.config.labels_per_batch, generator):
+            batch = self.prepared.training.labels.take(rows)
+            total += self._step(batch, generator) * len(batch)
+            labels += len(batch)
+        elapsed = time.perf_counter() - started
+        self.model.eval()
+        value = score(self.model) if score is not None else math.nan
+        return Epoch(number, total / max(labels, 1), value, labels / elapsed, time.perf_counter() - started)
+
+    def _step(self, labels: Labels, generator: np.random.Generator) -> float:
+        items = self.model.encode_items(self.products, self.contents, self.product_of_content)
+        loss = self.objective(labels, items, generator)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        return float(loss.detach())
+
+    def _save(self) -> None:
+        if self.checkpoint is None:
+            return
+        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.checkpoint.with_suffix(".partial")
+        content = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": self._best,
+            "epoch": self.state.epoch,
+            "best_epoch": self.state.best_epoch,
+            "best_score": self.state.best_score,
+            "history": [list(epoch) for epoch in self.state.history],
+        }
+        torch.save(content, temporary)
+        os.replace(temporary, self.checkpoint)
+
+    def _resume(self) -> None:
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return
+        content: dict[str, Any] = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(content["model"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self._best = content["best"]
+        history = [Epoch(*values) for values in content["history"]]
+        self.state = LoopState(content["epoch"], content["best_epoch"], content["best_score"], history)
+
+
+class Objective:
+    """The loss of a batch of labels."""
+
+    def __init__(self, model: TwoTower, prepared: Prepared, device: torch.device) -> None:
+        self.model = model
+        self.prepared = prepared
+        self.device = device
+        self.config: LossConfig = model.config.loss
+        training = prepared.training
+        self.product_negatives = ItemSampler(training.product_counts, self.config)
+        self.content_negatives = ItemSampler(training.content_counts, self.config)
+
+    def __call__(self, labels: Labels, items: ItemVectors, generator: np.random.Generator) -> Tensor:
+        """Scalar loss: products, creatives and alignment, weighted by the config."""
+        customers = self._encode(labels, items)
+        own = self.prepared.training.own_products.mask(labels.customer, len(items.products) - 1)
+        towards = Candidates(items.products[:-1], labels.product, own, self.product_negatives)
+        loss = self._towards(customers, labels.weight, towards, generator)
+        if items.contents is not None and self.config.contents_weight:
+            nothing = np.zeros((len(labels), len(items.contents) - 1), bool)
+            towards = Candidates(items.contents[:-1], labels.content, nothing, self.content_negatives)
+            loss = loss + self.config.contents_weight * self._towards(customers, labels.weight, towards, generator)
+        return loss + self.config.alignment_weight * items.alignment
+
+    def _encode(self, labels: Labels, items: ItemVectors) -> Tensor:
+        training = self.prepared.training
+        windows, local = np.unique(labels.window, return_inverse=True)
+        history = training.windows.take(windows).to_batch().to(self.device)
+        states = self.model.encode_histories(items, history)
+        position = torch.from_numpy(labels.position).to(self.device)
+        state = states[torch.from_numpy(local).to(self.device), position]
+        columns = make_entity_batch(self.prepared.inputs.customers, training.columns.take(labels.row)).to(self.device)
+        return self.model.encode_customers(
+            columns, state, position > 0, torch.from_numpy(labels.channel).to(self.device)
+        )
+
+    def _towards(
+        self, customers: Tensor, weight: np.ndarray, towards: "Candidates", generator: np.random.Generator
+    ) -> Tensor:
+        """The softmax loss towards one kind of candidates, over the labels that name one."""
+        named = np.flatnonzero(towards.target >= 0)
+        if not len(named):
+            return customers.sum() * 0.0
+        chosen = customers[torch.from_numpy(named).to(self.device)]
+        own = towards.own[named] if self.config.mask_own_items else np.zeros_like(towards.own[named])
+        weights = torch.from_numpy(weight[named]).to(self.device)
+        narrowed = towards._replace(target=towards.target[named], own=own)
+        if len(towards.vectors) <= self.config.full_softmax_up_to:
+            return self._full(chosen, weights, narrowed)
+        return self._sampled(chosen, weights, narrowed, generator)
+
+    def _full(self, customers: Tensor, weight: Tensor, towards: "Candidates") -> Tensor:
+        logits = self.model.logits(customers, towards.vectors)
+        excluded = torch.from_numpy(towards.own | towards.sampler.untouched[None, :]).to(self.device)
+        return full_softmax(logits, torch.from_numpy(towards.target).to(self.device), weight, excluded)
+
+    def _sampled(
+        self, customers: Tensor, weight: Tensor, towards: "Candidates", generator: np.random.Generator
+    ) -> Tensor:
+        sample, log_q = towards.sampler.draw(towards.target, generator)
+        excluded = towards.own[:, sample] | (sample[None, :] == towards.target[:, None])
+        negatives = self.model.logits(customers, towards.vectors[torch.from_numpy(sample).to(self.device)])
+        goals = towards.vectors[torch.from_numpy(towards.target).to(self.device)]
+        cosine = (self.model.scale(customers) * self.model.scale(goals)).sum(dim=1)
+        correction = None
+        if self.config.logq:
+            log_q = log_q.astype(np.float32)
+            of_goal, of_sample = (torch.from_numpy(log_q[index]).to(self.device) for index in (towards.target, sample))
+            correction = (of_goal, of_sample)
+        mask = torch.from_numpy(excluded).to(self.device)
+        return sampled_softmax(cosine / self.model.config.temperature, negatives, correction, weight, mask)
+
+
+class Candidates(NamedTuple):
+    """What B labels are set against."""
+
+    vectors: Tensor
+    """[N, D]."""
+    target: np.ndarray
+    """[B] int64 row of the positive, -1 = none."""
+    own: np.ndarray
+    """[B, N] bool: no negatives, because the customer has them."""
+    sampler: "ItemSampler"
+
+
+class ItemSampler:
+    """Negatives: the batch's own targets, and uniform draws from what was ever interacted with."""
+
+    def __init__(self, counts: np.ndarray, config: LossConfig) -> None:
+        self.counts = counts
+        self.untouched = counts == 0
+        self.config = config
+        self._touched = np.flatnonzero(~self.untouched)
+
+    def draw(self, targets: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """[S] sampled items, and [N] log probability of each item in one draw of the mixture."""
+        uniform = generator.choice(self._touched, self.config.uniform_negatives)
+        batch, drawn = len(targets), self.config.uniform_negatives
+        popular = self.counts / self.counts.sum()
+        flat = ~self.untouched / max(len(self._touched), 1)
+        probability = (batch * popular + drawn * flat) / (batch + drawn)
+        return np.concatenate([targets, uniform]), np.log(np.maximum(probability, 1e-12))
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is a GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def item_batches(prepared: Prepared, device: torch.device) -> tuple[EntityBatch, EntityBatch | None]:
+    """All candidates as tensors; the id of row i is i + 1."""
+    inputs = prepared.inputs
+    products = make_entity_batch(inputs.products, prepared.products, np.arange(1, inputs.product_count + 1))
+    if prepared.contents is None or inputs.contents is None:
+        return products.to(device), None
+    contents = make_entity_batch(inputs.contents, prepared.contents, np.arange(1, inputs.content_count + 1))
+    return products.to(device), contents.to(device)

@@ -1,0 +1,123 @@
+"""The questions of a frozen split: for each customer, what came next, of what he could have been offered."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from recsys.data.contract import Dataset
+from recsys.data.splits import ORDER_TIMESTAMP, PART, Part, resolve_split
+from recsys.features.spec import Entity, FeatureManifest
+from recsys.policy.as_of import customer_facts_as_of, had_before
+from recsys.policy.engine import PolicyEngine
+from recsys.policy.facts import ProductFacts
+from recsys.schema import CUSTOMER_ID, EVENT_TIMESTAMP, EVENT_TYPE, PRODUCT_ID, EventType, PolicyName, Table
+from training.dataset import Catalogue, join_customers
+from training.examples import ROW_ID, Ragged, point_in_time
+
+ACQUISITIONS = (EventType.APPLY.value, EventType.CONVERT.value)
+"""In a bank, what counts as a new acquisition where the log has such events."""
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Q customers, each asked about once."""
+
+    customer_ids: list[str]
+    now: np.ndarray
+    """[Q] int64 epoch µs."""
+    columns: pl.DataFrame
+    """Customer features at `now`, all views."""
+    relevant: Ragged
+    """The products that each newly took up in the part."""
+    allowed: np.ndarray
+    """[Q, P] bool: what the policy let him be offered; a relevant product is always among them."""
+    segments: list[str | None]
+    new_customer: np.ndarray
+    """[Q] bool: no positive event before."""
+
+    def __len__(self) -> int:
+        return len(self.customer_ids)
+
+
+def build_queries(
+    dataset: Dataset, home: Path, parts: pl.DataFrame, part: Part, catalogue: Catalogue, policy: PolicyEngine
+) -> Queries:
+    """The questions of one part; a customer who takes up nothing new in it is not asked about."""
+    relevant = _relevant(dataset, parts, part)
+    asked = _instants(dataset, relevant, part)
+    held = had_before(dataset, asked)
+    if not dataset.config.repeatable:
+        relevant = relevant.join(held, on=[CUSTOMER_ID, PRODUCT_ID], how="anti")
+    relevant = relevant.filter(pl.col(PRODUCT_ID).is_in(catalogue.product_ids))
+    asked = asked.join(relevant.select(CUSTOMER_ID).unique(), on=CUSTOMER_ID, how="semi").sort(CUSTOMER_ID)
+    ids = asked[CUSTOMER_ID].to_list()
+    truth = _ragged(relevant, ids, catalogue.product_ids)
+    manifest = FeatureManifest.read(home / "features")
+    views = [view.name for view in manifest.views_of(Entity.CUSTOMER)]
+    columns = join_customers(home, asked.with_row_index(ROW_ID).with_columns(pl.col(ROW_ID).cast(pl.Int64)), views)
+    before = parts.join(asked.select(CUSTOMER_ID, instant=EVENT_TIMESTAMP), on=CUSTOMER_ID)
+    active = set(before.filter(pl.col(ORDER_TIMESTAMP) <= pl.col("instant"))[CUSTOMER_ID].to_list())
+    return Queries(
+        customer_ids=ids,
+        now=asked[EVENT_TIMESTAMP].dt.epoch("us").to_numpy(),
+        columns=columns,
+        relevant=truth,
+        allowed=_allowed(dataset, asked, catalogue, policy) | truth.mask(np.arange(len(ids)), len(catalogue.products)),
+        segments=segments_as_of(dataset, asked),
+        new_customer=np.array([name not in active for name in ids], bool),
+    )
+
+
+def segments_as_of(dataset: Dataset, asked: pl.DataFrame) -> list[str | None]:
+    """The segment of each customer at his instant (customer_id, event_timestamp); None where there is none."""
+    if "segment" not in dataset.columns(Table.CUSTOMERS):
+        return [None] * len(asked)
+    rows = dataset.scan(Table.CUSTOMERS).select(CUSTOMER_ID, EVENT_TIMESTAMP, "segment").sort(EVENT_TIMESTAMP).collect()
+    wanted = asked.select(CUSTOMER_ID, EVENT_TIMESTAMP).with_row_index("_order").sort(EVENT_TIMESTAMP)
+    joined = wanted.join_asof(rows, on=EVENT_TIMESTAMP, by=CUSTOMER_ID, strategy="backward")
+    return joined.sort("_order")["segment"].to_list()
+
+
+def _relevant(dataset: Dataset, parts: pl.DataFrame, part: Part) -> pl.DataFrame:
+    """customer_id, product_id, order_timestamp of what was taken up in the part."""
+    mine = parts.filter(pl.col(PART) == str(part), pl.col(PRODUCT_ID).is_not_null())
+    if dataset.config.policy is PolicyName.BANK:
+        acquired = pl.col(EVENT_TYPE).is_in(ACQUISITIONS)
+        if parts.select(acquired.any()).item():
+            mine = mine.filter(acquired)
+    return mine.select(CUSTOMER_ID, PRODUCT_ID, ORDER_TIMESTAMP)
+
+
+def _instants(dataset: Dataset, relevant: pl.DataFrame, part: Part) -> pl.DataFrame:
+    """customer_id, event_timestamp: when each is asked about.
+
+    With leave-last-out, the last instant before his answer; with a split in time, before the part begins.
+    """
+    split = resolve_split(dataset)
+    if split.kind == "leave_last_out":
+        first = relevant.group_by(CUSTOMER_ID).agg(pl.col(ORDER_TIMESTAMP).min())
+        return first.select(CUSTOMER_ID, point_in_time(pl.col(ORDER_TIMESTAMP)).alias(EVENT_TIMESTAMP))
+    start: datetime | None = split.validation_start if part is Part.VALIDATION else split.test_start
+    instant = point_in_time(pl.lit(start, pl.Datetime("us", "UTC")))
+    return relevant.select(CUSTOMER_ID).unique().with_columns(instant.alias(EVENT_TIMESTAMP))
+
+
+def _allowed(dataset: Dataset, asked: pl.DataFrame, catalogue: Catalogue, policy: PolicyEngine) -> np.ndarray:
+    products = ProductFacts.from_frame(catalogue.products)
+    if asked.is_empty():
+        return np.zeros((0, len(products)), bool)
+    facts = customer_facts_as_of(dataset, asked, products)
+    return policy.evaluate(facts, products, asked[EVENT_TIMESTAMP].max()).allowed  # type: ignore[arg-type]
+
+
+def _ragged(rows: pl.DataFrame, customers: list[str], products: list[str]) -> Ragged:
+    owner = {name: position for position, name in enumerate(customers)}
+    item = {name: position for position, name in enumerate(products)}
+    return Ragged.group(
+        np.array([owner[name] for name in rows[CUSTOMER_ID].to_list()], np.int64),
+        np.array([item[name] for name in rows[PRODUCT_ID].to_list()], np.int64),
+        len(customers),
+    )
