@@ -1,4 +1,4 @@
-"""The one artefact that is served: weights, vocabularies, candidate vectors, catalogue, popularity, config, schema hash.
+"""The one artefact that is served: weights, vocabularies, candidate vectors, catalogue, popularity and config.
 
 A bundle is a folder of JSON, parquet and safetensors files; nothing in it is executable. Inside it, `selection/` is a
 bundle too: the same model before it was refitted on everything, trained on the training part alone. It is what
@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from pydantic import Field
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file as load_weights
@@ -32,6 +33,17 @@ _WEIGHTS = "weights.safetensors"
 _VECTORS = "vectors.safetensors"
 
 
+class PriorConfig(BaseConfig):
+    """How much recent popularity is added to the model's score: found on validation, never written down by hand."""
+
+    window_days: float | None = None
+    """Popularity of the last so many days; None counts all."""
+    weight: float = Field(default=0.0, ge=0)
+    """For customers with a history."""
+    new_weight: float = Field(default=0.0, ge=0)
+    """For customers with none."""
+
+
 class BundleManifest(BaseConfig):
     """What a bundle is."""
 
@@ -48,6 +60,7 @@ class BundleManifest(BaseConfig):
     trained_until: datetime
     """No later event has been seen by the weights."""
     popularity: PopularityConfig
+    prior: PriorConfig
     inputs: ModelInputs
     model: TwoTowerConfig
 
@@ -72,6 +85,8 @@ class Bundle(NamedTuple):
     contents: pl.DataFrame | None
     product_popularity: Popularity
     content_popularity: Popularity | None
+    product_prior: np.ndarray
+    """[P] float32: what `manifest.prior` weighs, the log of recent popularity, standardised."""
 
     def save(self, folder: Path) -> None:
         """Writes the bundle to a temporary sibling and renames it, replacing what stood there."""
@@ -80,7 +95,7 @@ class Bundle(NamedTuple):
         temporary.mkdir(parents=True)
         (temporary / _MANIFEST).write_text(self.manifest.model_dump_json(indent=1))
         save_weights({name: tensor.contiguous() for name, tensor in self.weights.items()}, temporary / _WEIGHTS)
-        save_arrays(self.vectors._asdict(), temporary / _VECTORS)
+        save_arrays({**self.vectors._asdict(), "prior": self.product_prior}, temporary / _VECTORS)
         self.products.write_parquet(temporary / "products.parquet")
         _save_popularity(self.product_popularity, temporary / "product_popularity.safetensors")
         if self.contents is not None and self.content_popularity is not None:
@@ -99,11 +114,12 @@ class Bundle(NamedTuple):
         manifest = _read_manifest(folder)
         try:
             contents = folder / "contents.parquet"
+            vectors = load_arrays(folder / _VECTORS)
             has_contents = contents.exists()
             return cls(
                 manifest=manifest,
                 weights=load_weights(folder / _WEIGHTS),
-                vectors=CandidateVectors(**load_arrays(folder / _VECTORS)),
+                vectors=CandidateVectors(vectors["products"], vectors["contents"]),
                 products=pl.read_parquet(folder / "products.parquet"),
                 contents=pl.read_parquet(contents) if has_contents else None,
                 product_popularity=_load_popularity(folder / "product_popularity.safetensors"),

@@ -30,24 +30,26 @@ class Recommender:
         self.model.load_state_dict(bundle.weights)
         self.model.eval()
         self._items = _item_vectors(bundle)
-        with torch.inference_mode():
-            temperature = manifest.model.temperature
-            self._candidates = {
-                Kind.PRODUCTS: self._scaled(bundle.vectors.products) / temperature,
-                Kind.CONTENTS: self._scaled(bundle.vectors.contents) / temperature,
-            }
+        nothing = np.zeros(len(self.content_ids), np.float32)
+        self._candidates = {
+            Kind.PRODUCTS: self._with_prior(bundle.vectors.products, bundle.product_prior),
+            Kind.CONTENTS: self._with_prior(bundle.vectors.contents, nothing),
+        }
 
-    def _scaled(self, vectors: np.ndarray) -> np.ndarray:
-        return self.model.scale(torch.from_numpy(vectors)).numpy()
+    def _with_prior(self, vectors: np.ndarray, prior: np.ndarray) -> np.ndarray:
+        """[N, D + 1]: scaled vectors, and the popularity that a customer's last component weighs."""
+        with torch.inference_mode():
+            scaled = self.model.scale(torch.from_numpy(vectors)).numpy() / self.bundle.manifest.model.temperature
+        return np.concatenate([scaled, prior[:, None]], axis=1).astype(np.float32)
 
     def candidates(self, kind: Kind) -> np.ndarray:
-        """[N, D] float32: scores are inner products with these."""
+        """[N, D + 1] float32: scores are inner products with these; the last component is the popularity prior."""
         return self._candidates[kind]
 
     def encode(
         self, customers: Sequence[Mapping[str, Any]], now: Sequence[datetime], channel: str | None = None
     ) -> np.ndarray:
-        """Customers' vectors, [B, D] float32.
+        """Customers' vectors, [B, D + 1] float32; the last component is the weight of the popularity prior.
 
         Args:
             customers: B feature rows, `<view>__<column>` to value; a missing key or None is a missing modality.
@@ -67,7 +69,7 @@ class Recommender:
         """As `encode`, from arrays that the reader made."""
         total = len(rows.channel)
         parts = [self._encode(rows.take(np.arange(i, min(i + _CHUNK, total)))) for i in range(0, total, _CHUNK)]
-        return np.concatenate(parts) if parts else np.zeros((0, self.bundle.vectors.products.shape[1]), np.float32)
+        return np.concatenate(parts) if parts else np.zeros((0, self._candidates[Kind.PRODUCTS].shape[1]), np.float32)
 
     def _encode(self, rows: CustomerRows) -> np.ndarray:
         with torch.inference_mode():
@@ -76,14 +78,16 @@ class Recommender:
             vectors = self.model.encode_customers(
                 self.reader.customer_batch(rows), state, history.length > 0, torch.from_numpy(rows.channel)
             )
-            return self.model.scale(vectors).numpy()
+            prior = self.bundle.manifest.prior
+            weight = np.where(rows.history.length > 0, prior.weight, prior.new_weight).astype(np.float32)
+            return np.concatenate([self.model.scale(vectors).numpy(), weight[:, None]], axis=1)
 
     def _last_state(self, history: HistoryBatch) -> torch.Tensor:
         states = self.model.encode_histories(self._items, history)
         return states[torch.arange(len(states)), history.length]
 
     def score(self, vectors: np.ndarray, kind: Kind) -> np.ndarray:
-        """[B, D] vectors to [B, N] float32 scores of all candidates of a kind."""
+        """[B, D + 1] vectors to [B, N] float32 scores of all candidates of a kind."""
         return vectors @ self._candidates[kind].T
 
     def popularity(self, segment: str | None, kind: Kind) -> np.ndarray:

@@ -12,7 +12,6 @@ from recsys.data.contract import Dataset
 from recsys.data.splits import Part, assign_parts
 from recsys.errors import DatasetError
 from recsys.features.spec import (
-    AS_OF,
     CONTENT_SERVICE,
     CUSTOMER_SERVICE,
     PRODUCT_SERVICE,
@@ -92,9 +91,7 @@ def load_catalogue(dataset: Dataset, home: Path, manifest: FeatureManifest, as_o
         products=products,
         contents=contents,
         product_features=_join_items(home, products, PRODUCT_ID, PRODUCT_SERVICE, as_of),
-        content_features=None
-        if contents is None
-        else _join_items(home, contents, CONTENT_ID, CONTENT_SERVICE, as_of),
+        content_features=None if contents is None else _join_items(home, contents, CONTENT_ID, CONTENT_SERVICE, as_of),
         as_of=as_of,
     )
 
@@ -102,7 +99,9 @@ def load_catalogue(dataset: Dataset, home: Path, manifest: FeatureManifest, as_o
 def latest_rows(rows: pl.LazyFrame, key: str, as_of: datetime) -> pl.DataFrame:
     """One row a key, sorted by it: the latest that was true at `as_of`, else the first."""
     late = pl.col(EVENT_TIMESTAMP) > as_of
-    order = pl.when(late).then(-pl.col(EVENT_TIMESTAMP).dt.epoch("us")).otherwise(pl.col(EVENT_TIMESTAMP).dt.epoch("us"))
+    order = (
+        pl.when(late).then(-pl.col(EVENT_TIMESTAMP).dt.epoch("us")).otherwise(pl.col(EVENT_TIMESTAMP).dt.epoch("us"))
+    )
     ranked = rows.with_columns(_late=late, _order=order).sort(key, "_late", "_order", descending=[False, False, True])
     return ranked.unique(key, keep="first", maintain_order=True).drop("_late", "_order").collect()
 
@@ -207,7 +206,7 @@ class DatasetBuilder:
         self, encoding: EntityEncoding, labels: pl.DataFrame, joined: pl.DataFrame
     ) -> tuple[EntityRows, np.ndarray]:
         """Arrays of the distinct states, and the row of each label's: labels of one state and second share it."""
-        keys = [feature_name(view, AS_OF) for view in customer_views(self.manifest)]
+        keys = [feature_name(view, EVENT_TIMESTAMP) for view in customer_views(self.manifest)]
         state = pl.DataFrame(
             [
                 labels[CUSTOMER_ID],

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -159,7 +158,7 @@ class Trainer:
             "history": [list(epoch) for epoch in self.state.history],
         }
         torch.save(content, temporary)
-        os.replace(temporary, self.checkpoint)
+        temporary.replace(self.checkpoint)
 
     def _resume(self) -> None:
         if self.checkpoint is None or not self.checkpoint.exists():

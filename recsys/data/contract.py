@@ -79,7 +79,9 @@ class DatasetConfig(BaseConfig):
     """Whether an item that the customer already has may be recommended again."""
     end: UtcTime | None = None
     """When the data was extracted: nothing recorded can be later. None: see `recsys.data.validation`."""
-    event_weights: dict[str, float] = Field(default_factory=lambda: dict(DEFAULT_EVENT_WEIGHTS))
+    event_weights: dict[str, float] = Field(
+        default_factory=lambda: {str(name): weight for name, weight in DEFAULT_EVENT_WEIGHTS.items()}
+    )
     """Event type to weight; a type with a weight above 0 is a positive."""
     features: dict[Table, dict[str, FeatureKind]] = Field(default_factory=dict)
     """Extra columns that become features, by table."""

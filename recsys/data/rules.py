@@ -19,7 +19,7 @@ from recsys.schema import CONTENT_ID, CUSTOMER_ID, EVENT_TIMESTAMP, EVENT_TYPE, 
 RECORDED_TIMES: Final = (EVENT_TIMESTAMP, "joined_at", "risk_assessed_at", "opened_at")
 """Times at which something has happened. Plans (`available_to`, `valid_to`, `closed_at`...) may lie in the future."""
 NULLABLE_KEYS: Final = ((Table.CONSENTS, "channel"),)
-KEYS_A_PASS: Final = 10_000_000
+KEYS_A_PASS: Final = 5_000_000
 """How many distinct keys the search for duplicates holds at once."""
 OWNERS: Final = {CUSTOMER_ID: Table.CUSTOMERS, PRODUCT_ID: Table.PRODUCTS, CONTENT_ID: Table.CONTENTS}
 """Which table knows the ids that other tables name."""
@@ -58,9 +58,10 @@ def check_rows(view: TableView, config: DatasetConfig, limit: tuple[datetime, st
 
 def check_duplicates(view: TableView) -> list[str]:
     """A finding where two rows have one key; memory is bounded by looking at one share of the keys at a time."""
-    key = SCHEMAS[view.table].key
-    if not set(key) <= set(view.columns):
-        return []
+    names = SCHEMAS[view.table].key
+    key = tuple(name for name in names if name in view.columns)
+    if any((view.table, name) not in NULLABLE_KEYS for name in names if name not in key):
+        return []  # a required column that is missing has its own finding
     shares = math.ceil(view.rows / KEYS_A_PASS)
     complete = pl.all_horizontal(pl.col(name).is_not_null() for name in key if (view.table, name) not in NULLABLE_KEYS)
     count, samples = 0, []
@@ -73,7 +74,7 @@ def check_duplicates(view: TableView) -> list[str]:
         if total:
             count += total
             samples.append(first_rows(repeated, [*key, "times"]))
-    return [view.describe("is a duplicate key", _join(key), count, pl.concat(samples))] if count else []
+    return [view.describe("is a duplicate key", _join(key), count, pl.concat(samples), unit="key")] if count else []
 
 
 def check_references(views: dict[Table, TableView]) -> list[str]:
@@ -123,7 +124,7 @@ def _event_rules(view: TableView, config: DatasetConfig) -> Iterator[Rule]:
     )
     yield Rule(PRODUCT_ID, "and content_id are both missing: an event needs at least one", nothing, (EVENT_TYPE,))
     if EVENT_TYPE in view.columns:
-        known = [*EventType, *config.event_weights]
+        known = [str(name) for name in (*EventType, *config.event_weights)]  # polars makes an Enum of a StrEnum
         text = "is an unknown event type: give it a weight in dataset.yaml (event_weights)"
         yield Rule(EVENT_TYPE, text, ~pl.col(EVENT_TYPE).is_in(known))
     if "propensity" in view.columns:

@@ -40,15 +40,14 @@ class TableView:
     columns: tuple[str, ...]
     rows: int
 
-    def describe(self, rule: str, column: str, count: int, rows: pl.DataFrame) -> str:
+    def describe(self, rule: str, column: str, count: int, rows: pl.DataFrame, unit: str = "row") -> str:
         """The finding: file, column, rule, how many rows break it and which; `rows` holds POSITION and values."""
         shown = [self._describe_row(row) for row in rows.sort(POSITION).head(SHOWN_ROWS).to_dicts()]
         first = min(rows[POSITION].to_list()) >> ROW_BITS
         more = ", ..." if count > len(shown) else ""
-        plural = "row" if count == 1 else "rows"
-        return (
-            f"{self.names[first]}: column {column} {rule} ({count} {plural}, counted from 0): {', '.join(shown)}{more}"
-        )
+        how_many = f"{count} {unit if count == 1 else unit + 's'}"
+        listing = ", ".join(shown) + more
+        return f"{self.names[first]}: column {column} {rule} ({how_many}; rows counted from 0): {listing}"
 
     def offending(self, violation: pl.Expr, columns: list[str]) -> pl.DataFrame:
         """The first rows for which `violation` holds: POSITION, the key and `columns`."""
@@ -192,7 +191,7 @@ def _decoding_problem(file: Path, name: str) -> str | None:
         rows += [start + row for row, value in enumerate(batch.column(0)) if not _is_utf8(value)]
         start += batch.num_rows
     shown = ", ".join(str(row) for row in rows[:SHOWN_ROWS]) + (", ..." if len(rows) > SHOWN_ROWS else "")
-    return f"holds text that is not valid UTF-8 ({len(rows)} rows, counted from 0): {shown}"
+    return f"holds text that is not valid UTF-8 ({len(rows)} rows; rows counted from 0): {shown}"
 
 
 def _is_utf8(value: pa.Scalar) -> bool:

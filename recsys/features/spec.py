@@ -16,6 +16,29 @@ MANIFEST_FILE = "manifest.json"
 CUSTOMER_SERVICE = "recommender_v1"
 PRODUCT_SERVICE = "products_v1"
 CONTENT_SERVICE = "contents_v1"
+AS_OF = "as_of"
+"""A column of every table beside the manifest's: event_timestamp once more, as int64 epoch microseconds.
+
+Feast returns no event timestamp from a historical join, and its SQLite store keeps whole seconds only; as a feature
+it comes back exactly from both, so that age and order can be checked. It is never a model input.
+"""
+
+
+class ViewName(StrEnum):
+    """The feature views; one whose source table or columns a dataset lacks does not exist."""
+
+    CUSTOMER_PROFILE = "customer_profile"
+    CUSTOMER_BEHAVIOUR = "customer_behaviour"
+    CUSTOMER_TRANSACTIONS = "customer_transactions"
+    CUSTOMER_HISTORY = "customer_history"
+    CUSTOMER_TEXT = "customer_text"
+    CUSTOMER_IMAGES = "customer_images"
+    PRODUCT_ATTRIBUTES = "product_attributes"
+    PRODUCT_TEXT = "product_text"
+    PRODUCT_IMAGES = "product_images"
+    CONTENT_ATTRIBUTES = "content_attributes"
+    CONTENT_TEXT = "content_text"
+    CONTENT_IMAGES = "content_images"
 
 
 class Entity(StrEnum):
@@ -37,6 +60,11 @@ class ColumnType(StrEnum):
     VECTOR = "list<float32>"
 
 
+def feature_name(view: str, column: str) -> str:
+    """The name of a column in joined and online rows: `<view>__<column>`."""
+    return f"{view}__{column}"
+
+
 class FeatureColumn(BaseConfig):
     """One column of a feature view."""
 
@@ -56,6 +84,8 @@ class FeatureView(BaseConfig):
     name: str
     entity: Entity
     columns: tuple[FeatureColumn, ...]
+    max_age_days: float = Field(default=0.0, ge=0)
+    """A row older than this counts as missing, in training and online alike; 0: no row is too old."""
 
     def column(self, name: str) -> FeatureColumn:
         """The column called `name`."""

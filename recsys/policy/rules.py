@@ -180,11 +180,15 @@ class ChannelRule(Rule):
     """A product that names channels is offered through these only."""
 
     id: Literal["ELIG_CHANNEL"]
+    aliases: dict[str, str] = Field(default_factory=dict)
+    """Other names that apps use for a channel of the catalogue; a channel that is still unknown is closed."""
 
     def removes(self, context: RuleContext) -> BoolArray:
         """[1, N]."""
         channel = context.request.channel
-        return closed(context.products.channels if channel else None, (channel,))
+        if channel is None:
+            return closed(None, ())
+        return closed(context.products.channels, (self.aliases.get(channel, channel),))
 
 
 class UnassessedRule(Rule):

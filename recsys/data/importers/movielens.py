@@ -7,8 +7,10 @@ those of its README. Conventions:
 - Events are numbered `e0000000`... by time, and ratings of one second by their line in u.data. That file is in random
   order, so tied ratings stand in a random but fixed order; an order by movie id would favour old and popular films.
 - Nothing says when customers and films came into being: their rows become true one second before the first rating.
-- The split is leave_last_out: each customer's last rating is for test, the one before for validation. Films are rated in
-  one sitting, so a split in time would leave few customers with a past.
+- `release_year` is the year in the title, `Toy Story (1995)`; the release date, often that of a later American
+  release, stands in where the title has none. The genre `unknown` is no genre.
+- The split is leave_last_out: each customer's last rating is for test, the one before for validation. Most people rate
+  their films in one sitting, so that a split in time would leave few customers with a past.
 """
 
 import csv
@@ -35,7 +37,10 @@ LATIN: Final = "latin-1"
 ITEM_FACTS: Final = 5
 """Fields of u.item before the genre flags: id, title, release date, video release date, address."""
 RATINGS: Final = range(1, 6)
+TIMES: Final = range(2**32)
+TITLE_YEAR: Final = re.compile(r"\((\d{4})\)\s*$")
 RELEASE_DATE: Final = re.compile(r"\d{1,2}-[A-Z][a-z]{2}-(\d{4})")
+NO_GENRE: Final = "unknown"
 FEATURES: Final = {
     Table.CUSTOMERS: {
         "age": FeatureKind.NUMERIC,
@@ -130,11 +135,13 @@ def _read_products(source: Path, genres: list[str]) -> pl.DataFrame:
         flags = line.fields[ITEM_FACTS:]
         if set(flags) - {"0", "1"}:
             raise line.error("genre flags must be 0 or 1")
+        if not line.fields[1].strip():
+            raise line.error("the title is empty")
         rows[f"m{movie}"] = {
             "product_id": f"m{movie}",
-            "name": line.fields[1].strip() or "unknown",
+            "name": line.fields[1],
             "description": overviews.get(movie),
-            "genres": [genre for genre, flag in zip(genres, flags, strict=True) if flag == "1"],
+            "genres": [genre for genre, flag in zip(genres, flags, strict=True) if flag == "1" and genre != NO_GENRE],
             "release_year": _release_year(line),
         }
     schema = {"product_id": pl.String, "name": pl.String, "description": pl.String}
@@ -143,11 +150,11 @@ def _read_products(source: Path, genres: list[str]) -> pl.DataFrame:
 
 def _release_year(line: _Line) -> float | None:
     text = line.fields[2].strip()
-    if not text:
-        return None
-    if not (match := RELEASE_DATE.fullmatch(text)):
+    released = RELEASE_DATE.fullmatch(text)
+    if text and not released:
         raise line.error(f"the release date must look like 01-Jan-1995, is {text!r}")
-    return float(match[1])
+    found = TITLE_YEAR.search(line.fields[1]) or released
+    return float(found[1]) if found else None
 
 
 def _read_events(source: Path, customers: set[str], products: set[str]) -> pl.DataFrame:
@@ -160,6 +167,8 @@ def _read_events(source: Path, customers: set[str], products: set[str]) -> pl.Da
             raise line.error(unknown)
         if rating not in RATINGS:
             raise line.error(f"the rating must lie from 1 to 5, is {rating}")
+        if time not in TIMES:
+            raise line.error("the time must be seconds since 1970")
         rows.append((customer, time, product, float(rating)))
     columns = {"customer_id": pl.String, "event_timestamp": pl.Int64, "product_id": pl.String, "value": pl.Float64}
     ordered = pl.DataFrame(rows, columns, orient="row").sort("event_timestamp", maintain_order=True)
@@ -182,8 +191,8 @@ def _read_overviews(source: Path) -> dict[int, str]:
                 raise RecsysError(f"{file}, line 1: column {', '.join(sorted(missing))} is missing")
             for row in reader:
                 line = _Line(file, reader.line_num, [row["movie_id"] or "", row["overview"] or ""])
-                if text := line.fields[1].strip():
-                    overviews[line.integer(0, "movie_id")] = text
+                if line.fields[1].strip():
+                    overviews[line.integer(0, "movie_id")] = line.fields[1]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RecsysError(f"{file}: cannot be read as a UTF-8 CSV file: {error}") from error
     return overviews
@@ -235,6 +244,8 @@ def _lines(file: Path, separator: str, fields: int) -> Iterator[_Line]:
         lines = file.read_text(encoding=LATIN).split("\n")
     except OSError as error:
         raise RecsysError(f"{file}: cannot be read ({error.strerror}); MovieLens-100K has it") from error
+    if not any(line.strip() for line in lines):
+        raise RecsysError(f"{file}: has no line")
     for number, text in enumerate(lines, start=1):
         line = _Line(file, number, text.rstrip("\r").split(separator))
         if not text.strip():

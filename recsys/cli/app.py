@@ -1,0 +1,284 @@
+"""One Typer command per verb. Every verb imports what it needs when it runs, so that `--help` is quick."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from recsys.errors import RecsysError
+from recsys.home import Home
+
+app = typer.Typer(
+    name="recsys",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help="An open, multimodal, lawful recommendation engine for banks. Start with [bold]recsys demo[/bold].",
+)
+importers = typer.Typer(no_args_is_help=True, help="Bring a public dataset into the data contract.")
+app.add_typer(importers, name="import")
+console = Console(stderr=True)
+
+DatasetArgument = Annotated[Path, typer.Argument(help="A dataset directory (with dataset.yaml).", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a setting: key=value, for example loop.epochs=5. Repeatable.")
+]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="A recipe: YAML, see training/configs.")]
+
+
+@app.callback()
+def choose_home(
+    context: typer.Context,
+    home: Annotated[
+        Path, typer.Option("--home", envvar="RECSYS_HOME", help="Where features, models and decisions live.")
+    ] = Path(".recsys"),
+) -> None:
+    """Remembers the state directory for the verb."""
+    context.obj = Home(home)
+
+
+def make_progress() -> Progress:
+    """The one progress display, on standard error so that standard output stays the result's."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=False,
+    )
+
+
+def emit(result: dict[str, Any], as_json: bool, lines: list[str]) -> None:
+    """Prints a result: JSON on standard output, or the lines."""
+    if as_json:
+        sys.stdout.write(json.dumps(result, indent=1, default=str) + "\n")
+    else:
+        for line in lines:
+            console.print(line, highlight=False)
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Option("--out", help="The directory to write; must not exist.")],
+    customers: Annotated[int, typer.Option(min=20)] = 5000,
+    products: Annotated[int, typer.Option(min=8)] = 80,
+    days: Annotated[int, typer.Option(min=30)] = 180,
+    language: Annotated[str, typer.Option(help="Language of the texts: en or zh.")] = "en",
+    seed: int = 7,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a bank that does not exist, with the truth that it was drawn from.
+
+    Example: recsys simulate --out bank --customers 1000 --days 120
+    """
+    from recsys.simulator.simulate import SimulatorConfig, simulate
+
+    values = {"customers": customers, "products": products, "days": days, "language": language, "seed": seed}
+    config = SimulatorConfig.parse(values, source="recsys simulate")
+    with make_progress() as progress:
+        report = simulate(config, out, progress)
+    rows = dict(report.rows)
+    emit({"out": str(out), "rows": rows}, as_json, [f"wrote {out}", *(f"  {n:>10,} {t}" for t, n in rows.items())])
+
+
+@importers.command("movielens")
+def import_movielens_command(
+    source: Annotated[Path, typer.Argument(help="MovieLens-100K as distributed (u.data, u.item, u.user).")],
+    out: Annotated[Path, typer.Option("--out", help="The dataset directory to write; must not exist.")],
+    as_json: JsonOption = False,
+) -> None:
+    """MovieLens-100K, with posters and plot texts where they lie beside it.
+
+    Example: recsys import movielens ml-100k --out movies
+    """
+    from recsys.data.importers.movielens import import_movielens
+
+    with make_progress() as progress:
+        dataset = import_movielens(source, out, progress)
+    emit({"out": str(out), "name": dataset.config.name}, as_json, [f"wrote {out} ({dataset.config.name})"])
+
+
+@app.command()
+def validate(directory: DatasetArgument, as_json: JsonOption = False) -> None:
+    """Check a dataset against the data contract; all findings at once. Exits with 1 if there are any.
+
+    Example: recsys validate bank
+    """
+    from recsys.data.validation import validate as check
+
+    with make_progress() as progress:
+        report = check(directory, progress)
+    lines = [*(f"[red]✗[/red] {_plain(finding)}" for finding in report.findings)]
+    lines += [f"[yellow]note[/yellow] {_plain(note)}" for note in report.notes]
+    lines.append("[green]keeps the contract[/green]" if report.ok else f"[red]{len(report.findings)} finding(s)[/red]")
+    rows = {str(table): count for table, count in report.rows.items()}
+    result = {"ok": report.ok, "findings": report.findings, "notes": report.notes, "rows": rows}
+    emit(result, as_json, lines)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+@app.command()
+def features(
+    context: typer.Context,
+    directory: DatasetArgument,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Build the feature tables, apply and materialise the feature repo. Does nothing if nothing is new.
+
+    Example: recsys features bank --set features.text.model=e5
+    """
+    from recsys.cli.workflows import build_features_and_materialise, load_config
+
+    with make_progress() as progress:
+        result = build_features_and_materialise(context.obj, directory, load_config(config, settings or []), progress)
+    word = "built" if result["changed"] else "nothing new: features are up to date"
+    lines = [word, *(f"  {rows:>10,} {view}" for view, rows in result["rows"].items())]
+    lines += [f"  missing: {count:,} {what}" for what, count in result["missing"].items() if count]
+    emit(result, as_json, lines)
+
+
+@app.command()
+def train(
+    context: typer.Context,
+    directory: DatasetArgument,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train, evaluate on the frozen split, log to MLflow, register, and promote if the gate passes.
+
+    Example: recsys train bank --set loop.seed=1
+    """
+    from recsys.cli.report import describe_evaluation
+    from recsys.cli.workflows import load_config, train_and_register
+
+    with make_progress() as progress:
+        result = train_and_register(context.obj, directory, load_config(config, settings or []), progress)
+    gate = "[green]promoted to champion[/green]" if result["promoted"] else "[yellow]not promoted[/yellow]"
+    lines = [*describe_evaluation(result["evaluation"]), f"recommender version {result['version']}: {gate}"]
+    emit(result, as_json, [*lines, *(f"  {_plain(reason)}" for reason in result["gate"])])
+
+
+@app.command()
+def evaluate(
+    context: typer.Context,
+    directory: DatasetArgument,
+    file: Annotated[Path | None, typer.Option("--json", help="Write the report to this file.")] = None,
+) -> None:
+    """The champion and the baselines on the frozen split, with bootstrap intervals and slices.
+
+    Example: recsys evaluate bank --json report.json
+    """
+    from recsys.cli.report import describe_evaluation
+    from recsys.cli.workflows import evaluate_champion
+
+    with console.status("measuring the champion"):
+        report = evaluate_champion(context.obj, directory)
+    if file is not None:
+        temporary = file.with_name(file.name + ".partial")
+        temporary.write_text(json.dumps(report, indent=1))
+        temporary.replace(file)
+    emit(report, False, describe_evaluation(report))
+
+
+@app.command()
+def recommend(
+    context: typer.Context,
+    directory: DatasetArgument,
+    out: Annotated[Path, typer.Option("--out", help="The parquet file to write.")],
+    customers: Annotated[str, typer.Option(help="`all`, or a text file of ids, one a line.")] = "all",
+    kind: Annotated[str, typer.Option(help="products or contents.")] = "products",
+    k: Annotated[int, typer.Option(min=1, help="How many for each customer.")] = 10,
+    candidates: Annotated[
+        Path | None, typer.Option(help="A text file of ids: the only items that may be recommended.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ranked lists for many customers, by the champion and within the policy.
+
+    Example: recsys recommend bank --customers all --kind products --k 10 --out lists.parquet
+    """
+    from recsys.cli.workflows import recommend_batch
+
+    with make_progress() as progress:
+        result = recommend_batch(context.obj, directory, (customers, kind, k, candidates), out, progress)
+    modes = ", ".join(f"{count:,} {mode}" for mode, count in result["modes"].items())
+    lines = [f"wrote {out}: {result['rows']:,} rows for {result['customers']:,} customers ({modes})"]
+    if result["short_lists"]:
+        lines.append(f"  {result['short_lists']:,} lists are shorter than {k}: the policy left no more candidates")
+    emit(result, as_json, lines)
+
+
+@app.command()
+def serve(
+    context: typer.Context,
+    host: str = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    workers: Annotated[int, typer.Option(min=1)] = 1,
+) -> None:
+    """Serve the champion over HTTP.
+
+    Example: recsys serve --port 8080 --workers 2
+    """
+    from recsys.cli.workflows import serve_champion
+
+    serve_champion(context.obj, host, port, workers)
+
+
+@app.command()
+def token(
+    context: typer.Context,
+    customer: Annotated[str | None, typer.Option(help="For this customer only.")] = None,
+    service: Annotated[str | None, typer.Option(help="For a service, which may ask about any customer.")] = None,
+    scope: Annotated[list[str] | None, typer.Option(help="Repeatable; default: read and events.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print a bearer token for the local server.
+
+    Example: recsys token --customer C000001
+    """
+    from recsys.cli.workflows import issue_local_token
+
+    bearer = issue_local_token(context.obj, customer, service, scope)
+    sys.stdout.write((json.dumps({"token": bearer}) if as_json else bearer) + "\n")
+
+
+@app.command()
+def demo(
+    context: typer.Context,
+    serve_after: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve at the end.")] = True,
+    customers: Annotated[int, typer.Option(min=20)] = 5000,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+) -> None:
+    """Simulate a bank, build features, train, promote and serve.
+
+    Example: recsys demo --no-serve
+    """
+    from recsys.cli.workflows import run_demo, serve_champion
+
+    run_demo(context.obj, customers, port, console, make_progress)
+    if serve_after:
+        serve_champion(context.obj, "127.0.0.1", port, 1)
+
+
+def main() -> None:
+    """Runs the command line: exit code 0 done, 1 the input is at fault, 2 the call is at fault."""
+    try:
+        app()
+    except RecsysError as error:
+        Console(stderr=True).print(f"[red]error:[/red] {_plain(str(error))}", highlight=False)
+        sys.exit(1)

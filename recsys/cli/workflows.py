@@ -1,0 +1,297 @@
+"""What the verbs do, composed from the packages. Imports happen inside: a verb pays only for what it uses."""
+
+import hashlib
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from recsys.config import apply_overrides, read_yaml
+from recsys.data.contract import Dataset
+from recsys.errors import HomeError, ModelError
+from recsys.home import Home, read_ids
+from recsys.schema import Kind
+
+if TYPE_CHECKING:
+    from training.config import TrainConfig
+
+DEFAULT_SCOPES = ("recommendations:read", "events:write")
+
+
+def load_config(file: Path | None, settings: list[str]) -> "TrainConfig":
+    """The recipe: the defaults, changed by a file, changed by `--set`.
+
+    Raises:
+        ConfigError: a key is unknown or a value out of bounds.
+    """
+    from training.config import TrainConfig
+
+    values = read_yaml(file) if file is not None else {}
+    return TrainConfig.parse(apply_overrides(values, settings), source=str(file or "--set"))
+
+
+def build_features_and_materialise(
+    home: Home, directory: Path, config: "TrainConfig", progress: Progress | None = None
+) -> dict[str, Any]:
+    """Validates, builds what is stale, applies and materialises the feature repo, loads the facts."""
+    from recsys.data.validation import require_valid
+    from recsys.features.build import build_features, is_current
+
+    dataset = Dataset.open(directory)
+    home.claim(dataset.config.name, directory)
+    if not is_current(dataset, home.features, config.features):
+        require_valid(directory, progress)
+    report = build_features(dataset, home.features, home.encodings, config.features, progress)
+    materialised = _materialise(home, progress)
+    facts = _load_facts(home, dataset) if report.changed or materialised.changed else 0
+    return {
+        "changed": report.changed or materialised.changed,
+        "rows": report.rows,
+        "missing": report.missing,
+        "materialised": materialised.rows,
+        "facts": facts,
+        "schema_hash": report.manifest.schema_hash,
+    }
+
+
+def _materialise(home: Home, progress: Progress | None) -> Any:
+    from feature_repo.operations import apply_and_materialise
+
+    os.environ["RECSYS_HOME"] = str(home.path)
+    return apply_and_materialise(home.path, progress)
+
+
+def _load_facts(home: Home, dataset: Dataset) -> int:
+    from serving.store.database import open_store
+    from serving.store.sync import load_facts
+
+    with open_store(f"sqlite:///{home.store}") as store:
+        return load_facts(dataset, store)
+
+
+def train_and_register(
+    home: Home, directory: Path, config: "TrainConfig", progress: Progress | None = None
+) -> dict[str, Any]:
+    """Features if stale, then a training run that is logged, registered and, through the gate, promoted."""
+    from recsys.metrics.ranking import RankingMetrics
+    from training.evaluate import MODEL, ORACLE
+    from training.promote import decide_promotion
+    from training.tracking import Tracker
+    from training.train import Training
+
+    build_features_and_materialise(home, directory, config, progress)
+    dataset = Dataset.open(directory)
+    fingerprint = dataset.fingerprint()
+    settings = config.model_dump(mode="json")
+    version = hashlib.sha256(json.dumps([fingerprint, settings], sort_keys=True).encode()).hexdigest()[:12]
+    tracker = Tracker(home.path)
+    started = time.perf_counter()
+    outcome = Training(dataset, home.path, config, version).run(progress)
+    per_query: dict[str, RankingMetrics] = outcome.evaluation.per_query
+    baselines = {name: values.ndcg for name, values in per_query.items() if name not in (MODEL, ORACLE)}
+    champion = _champion_ndcg(tracker, home, outcome.split, config)
+    decision = decide_promotion(per_query[MODEL].ndcg, baselines, champion, config.evaluation)
+    with tracker.run(dataset.config.name, version):
+        tracker.log_outcome(outcome, settings, fingerprint, time.perf_counter() - started)
+        registered = tracker.register(outcome, decision)
+    outcome.clean_up()
+    return {
+        "version": registered.version,
+        "run_id": registered.run_id,
+        "promoted": registered.promoted,
+        "gate": decision.reasons,
+        "evaluation": outcome.evaluation.report,
+        "best_epoch": outcome.selection.state.best_epoch,
+        "labels": outcome.labels,
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def _champion_ndcg(tracker: Any, home: Home, split: Any, config: "TrainConfig") -> Any:
+    """[Q] NDCG of the present champion on the same questions; None where there is none that fits the features."""
+    from recsys.errors import SchemaMismatchError
+    from training.evaluate import MODEL, evaluate_bundle, load_selection
+
+    try:
+        bundle = load_selection(tracker.bundle_folder(), home.path)
+    except (SchemaMismatchError, ModelError):
+        return None
+    if set(bundle.products["product_id"]) != set(split.catalogue.product_ids):
+        return None
+    return evaluate_bundle(bundle, split, config.evaluation).per_query[MODEL].ndcg
+
+
+def evaluate_champion(home: Home, directory: Path) -> dict[str, Any]:
+    """The champion's selection weights and the baselines on the frozen split."""
+    from training.config import EvaluationConfig
+    from training.evaluate import evaluate_bundle, load_selection, load_split
+    from training.tracking import Tracker
+
+    dataset = _open_known(home, directory)
+    bundle = load_selection(Tracker(home.path).bundle_folder(), home.path)
+    return evaluate_bundle(bundle, load_split(dataset, home.path), EvaluationConfig()).report
+
+
+def recommend_batch(
+    home: Home,
+    directory: Path,
+    asked: tuple[str, str, int, Path | None],
+    out: Path,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Ranked lists by the champion; `asked` is customers, kind, k and candidates as on the command line."""
+    from recsys.bundle import Bundle
+    from training.recommend import BatchRecommender, BatchRequest
+    from training.tracking import Tracker
+
+    customers, kind, k, candidates = asked
+    if kind not in set(Kind):
+        raise HomeError(f"--kind is {kind}: use {' or '.join(Kind)}")
+    dataset = _open_known(home, directory)
+    request = BatchRequest(
+        customers=None if customers == "all" else read_ids(Path(customers)),
+        kind=Kind(kind),
+        k=k,
+        candidates=None if candidates is None else read_ids(candidates),
+    )
+    bundle = Bundle.load(Tracker(home.path).bundle_folder())
+    check_schema(home, bundle.manifest.schema_hash)
+    report = BatchRecommender(dataset, home.path, bundle).write(request, out, progress)
+    return {
+        "out": str(out),
+        "customers": report.customers,
+        "rows": report.rows,
+        "short_lists": report.short_lists,
+        "modes": report.modes,
+    }
+
+
+def check_schema(home: Home, schema_hash: str) -> None:
+    """Refuses a bundle that was trained on other features than the home holds.
+
+    Raises:
+        SchemaMismatchError: it was.
+    """
+    from recsys.errors import SchemaMismatchError
+    from recsys.features.spec import FeatureManifest
+
+    present = FeatureManifest.read(home.features).schema_hash
+    if present != schema_hash:
+        raise SchemaMismatchError(schema_hash, present)
+
+
+def _open_known(home: Home, directory: Path) -> Dataset:
+    dataset = Dataset.open(directory)
+    if home.record() is None:
+        raise ModelError(f"the home {home.path} has no champion yet: run `recsys train {directory}` first")
+    home.claim(dataset.config.name, directory)
+    return dataset
+
+
+def serve_champion(home: Home, host: str, port: int, workers: int) -> None:
+    """Serves until it is told to stop."""
+    check_port(host, port)
+    from serving.run import serve
+    from serving.settings import Settings
+
+    os.environ["RECSYS_HOME"] = str(home.path)
+    serve(Settings(home=home.path, host=host, port=port, secret=home.secret()), workers)
+
+
+def check_port(host: str, port: int) -> None:
+    """Refuses a port that another program listens on, before anything is loaded.
+
+    Raises:
+        HomeError: it is busy, or the host is not this machine's.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise HomeError(
+                f"cannot listen on {host}:{port} ({error.strerror}): stop what uses it, or name another --port"
+            ) from error
+
+
+def issue_local_token(home: Home, customer: str | None, service: str | None, scopes: list[str] | None) -> str:
+    """A bearer token for the local server.
+
+    Raises:
+        HomeError: neither or both of customer and service are named.
+    """
+    from serving.tokens import issue_token
+
+    if (customer is None) == (service is None):
+        raise HomeError("name one of --customer ID and --service NAME")
+    return issue_token(
+        home.secret(),
+        subject=customer or service or "",
+        scopes=scopes or DEFAULT_SCOPES,
+        customer_id=customer,
+        lifetime=timedelta(hours=12),
+    )
+
+
+def run_demo(home: Home, customers: int, port: int, console: Console, progress: Callable[[], Progress]) -> None:
+    """Simulates a bank beside the state, builds, trains and promotes; prints how to ask."""
+    from recsys.cli.report import describe_evaluation
+    from recsys.simulator.simulate import SimulatorConfig, simulate
+
+    check_port("127.0.0.1", port)
+    bank = home.path / "bank"
+    console.rule("1/3 a bank that does not exist")
+    if not (bank / "dataset.yaml").exists():
+        with progress() as bar:
+            simulate(SimulatorConfig(customers=customers), bank, bar)
+    console.print(f"the bank is in {bank}")
+    console.rule("2/3 features, training, evaluation, registration")
+    with progress() as bar:
+        result = train_and_register(home, bank, load_config(None, []), bar)
+    for line in describe_evaluation(result["evaluation"]):
+        console.print(line, highlight=False)
+    console.print("gate: " + "; ".join(result["gate"]).replace("[", "\\["), highlight=False)
+    console.rule("3/3 ask")
+    for line in demo_instructions(home, bank, port):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def demo_instructions(home: Home, bank: Path, port: int) -> list[str]:
+    """The call to copy, and where to look."""
+    from training.tracking import tracking_uri
+
+    ids = Dataset.open(bank).scan_first_customer()
+    recsys = f"recsys --home {_relative(home.path)}"
+    body = {
+        "customer_id": ids,
+        "placements": [
+            {"name": "home", "kind": "products", "limit": 3},
+            {"name": "banner", "kind": "contents", "limit": 1},
+        ],
+        "channel": "app",
+        "locale": "en",
+    }
+    return [
+        "copy and paste, in another terminal:",
+        "",
+        f"curl -s http://127.0.0.1:{port}/v1/recommendations -H 'content-type: application/json' \\",
+        f"  -H \"authorization: Bearer $(.venv/bin/{recsys} token --customer {ids})\" \\",
+        f"  -d '{json.dumps(body)}'",
+        "",
+        f"API documentation: http://127.0.0.1:{port}/docs",
+        f"experiments:       .venv/bin/mlflow ui --backend-store-uri {tracking_uri(home.path)}",
+    ]
+
+
+def _relative(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,73 @@
+"""The items that can be shown, as decisions see them: their facts for the policy and their words for people."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+import polars as pl
+
+from recsys.policy.facts import BoolArray, ContentFacts, IntArray, ProductFacts
+from recsys.schema import PRODUCT_ID, Kind
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """N products and C contents in the model's candidate order."""
+
+    products: ProductFacts
+    contents: ContentFacts | None
+    product_titles: tuple[str, ...]
+    content_titles: tuple[str, ...]
+
+    @classmethod
+    def from_frames(cls, products: pl.DataFrame, contents: pl.DataFrame | None) -> Self:
+        """From one row an item, with the canonical columns that are there."""
+        facts = ProductFacts.from_frame(products)
+        names = products["name"].to_list() if "name" in products.columns else list(facts.ids)
+        content_facts = None if contents is None else ContentFacts.from_frame(contents, facts)
+        headlines: list[str | None] = []
+        if contents is not None:
+            headlines = contents["headline"].to_list() if "headline" in contents.columns else [None] * len(contents)
+            about = dict(zip(facts.ids, names, strict=True))
+            owners = contents[PRODUCT_ID].to_list()
+            headlines = [line or about[owner] for line, owner in zip(headlines, owners, strict=True)]
+        return cls(facts, content_facts, tuple(names), tuple(line or "" for line in headlines))
+
+    def ids(self, kind: Kind) -> tuple[str, ...]:
+        """The ids of a kind, in candidate order."""
+        if kind is Kind.PRODUCTS:
+            return self.products.ids
+        return () if self.contents is None else self.contents.ids
+
+    def titles(self, kind: Kind) -> tuple[str, ...]:
+        """What each item of a kind is called."""
+        return self.product_titles if kind is Kind.PRODUCTS else self.content_titles
+
+    def product_of(self, kind: Kind) -> IntArray:
+        """The product's position for each item of a kind: itself, or the one that a content is about."""
+        if kind is Kind.PRODUCTS:
+            return self._own
+        return self._none if self.contents is None else self.contents.product
+
+    def mask(self, kind: Kind, ids: Iterable[str]) -> BoolArray:
+        """[N]: true for the items named by `ids`; an id that is not in the catalogue names nothing."""
+        wanted = set(ids)
+        return np.array([item in wanted for item in self.ids(kind)], dtype=bool)
+
+    def content_index(self, content_id: str) -> int | None:
+        """A content's position."""
+        return self._content_index.get(content_id)
+
+    @cached_property
+    def _own(self) -> IntArray:
+        return np.arange(len(self.products), dtype=np.int64)
+
+    @cached_property
+    def _none(self) -> IntArray:
+        return np.empty(0, dtype=np.int64)
+
+    @cached_property
+    def _content_index(self) -> dict[str, int]:
+        return {content_id: position for position, content_id in enumerate(self.ids(Kind.CONTENTS))}

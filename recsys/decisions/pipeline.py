@@ -1,0 +1,236 @@
+"""From candidates to a ranked, explained answer: the one path that the API and `recsys recommend` share.
+
+candidates → policy → score → diversify → explain. What a customer may be shown is decided before anything is ranked.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+
+from recsys.decisions.catalogue import Catalogue
+from recsys.decisions.explanation import (
+    Explainer,
+    ExplanationConfig,
+    Reason,
+    losses,
+    served_language,
+    without_each,
+)
+from recsys.decisions.scoring import Features, ScoreArray, Scorer, Understanding, score_all, understand
+from recsys.decisions.selection import NOTHING, top_k, top_k_distinct
+from recsys.errors import ModelError
+from recsys.policy.engine import NO_CONTEXT, PolicyEngine, PolicyOutcome
+from recsys.policy.facts import BoolArray, CustomerFacts, IntArray
+from recsys.policy.rules import RequestContext
+from recsys.schema import Kind, Modality, ServingMode
+
+DEFAULT_EXPLANATION = ExplanationConfig()
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One place on a screen that wants items."""
+
+    name: str
+    kind: Kind
+    limit: int
+
+
+@dataclass(frozen=True)
+class DecisionRequest:
+    """What is asked for; the same for every customer of a batch."""
+
+    now: datetime
+    """Aware: rules hold to the second."""
+    placements: tuple[Placement, ...] = ()
+    context: RequestContext = NO_CONTEXT
+    candidates: Mapping[Kind, BoolArray] = field(default_factory=dict)
+    """Per kind, [N] or [B, N]: the only items that may be ranked; a kind that is not named: all."""
+
+
+class RankedItem(NamedTuple):
+    """An item at its place."""
+
+    rank: int
+    """From 1."""
+    product_id: str
+    content_id: str | None
+    title: str
+    score: float
+    reasons: list[Reason]
+
+
+class PlacementDecision(NamedTuple):
+    """The items of one placement."""
+
+    name: str
+    kind: Kind
+    items: list[RankedItem]
+    removals: dict[str, int]
+    """How many candidates each rule removed."""
+
+
+class Decision(NamedTuple):
+    """The answer for one customer."""
+
+    mode: ServingMode
+    missing: tuple[Modality, ...]
+    suitability: str
+    """`valid`, `expired` or `missing`; `unreadable` where the facts could not be read."""
+    language: str
+    placements: list[PlacementDecision]
+
+
+class Ranking(NamedTuple):
+    """The lists of B customers."""
+
+    items: IntArray
+    """[B, k] positions of the items, best first; -1 where there are fewer than k."""
+    scores: ScoreArray
+    """[B, k]; NaN where there is no item."""
+    modes: list[ServingMode]
+
+
+class _Scene(NamedTuple):
+    """One customer's part of a decision, while it is made."""
+
+    facts: CustomerFacts
+    features: Features | None
+    present: tuple[Modality, ...]
+    whole: Understanding
+    mode: ServingMode
+    language: str
+    vectors: ScoreArray | None
+    """[1 + M, D]: the customer, and he without each of his M modalities; None where he is not known."""
+
+
+class DecisionPipeline:
+    """Decides what to show."""
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        policy: PolicyEngine,
+        catalogue: Catalogue,
+        explanation: ExplanationConfig = DEFAULT_EXPLANATION,
+    ) -> None:
+        if list(catalogue.ids(Kind.PRODUCTS)) != scorer.product_ids or (
+            list(catalogue.ids(Kind.CONTENTS)) != scorer.content_ids
+        ):
+            raise ModelError("the catalogue and the model's candidates are not the same items in the same order")
+        self.scorer = scorer
+        self.policy = policy
+        self.catalogue = catalogue
+        self._explainer = Explainer(catalogue, explanation)
+
+    def understand(
+        self, features: Sequence[Features | None], now: datetime, channel: str | None = None
+    ) -> Understanding:
+        """What the model knows of B customers, for `rank`; a row that is None is a customer without features."""
+        return understand(self.scorer, features, now, channel)
+
+    def rank(
+        self, customers: Understanding, facts: CustomerFacts, kind: Kind, k: int, request: DecisionRequest
+    ) -> Ranking:
+        """The k best items of one kind for each of B customers.
+
+        Args:
+            customers: what the model knows of them.
+            facts: what the rules know of them.
+            kind: what to rank.
+            k: how many items each.
+            request: its placements are not looked at.
+        """
+        if not len(self.catalogue.ids(kind)):
+            items = np.full((len(facts), k), NOTHING, dtype=np.int64)
+            return Ranking(items, np.full(items.shape, np.nan, dtype=np.float32), self._modes(customers))
+        allowed = self._judge(facts, kind, request).allowed
+        if kind in request.candidates:
+            allowed = allowed & request.candidates[kind]
+        scores = score_all(self.scorer, customers, facts.segment, kind)
+        items = top_k(scores, allowed, k)
+        chosen = np.take_along_axis(scores, np.maximum(items, 0), axis=1)
+        return Ranking(items, np.where(items == NOTHING, np.float32("nan"), chosen), self._modes(customers))
+
+    def decide(self, features: Features | None, facts: CustomerFacts | None, request: DecisionRequest) -> Decision:
+        """Fills all placements of one customer; no product and no creative is shown twice.
+
+        Args:
+            features: the customer's row; None: nothing is known of his behaviour (mode `popular`).
+            facts: of this one customer; None: they cannot be read, so only what the most restricted customer may
+                see is shown, and nothing that depends on who he is (mode `safe`).
+            request: what is asked for.
+        """
+        scene = self._scene(features if facts is not None else None, facts, request)
+        shown = np.zeros(len(self.catalogue.products), dtype=bool)
+        placements = [self._fill(placement, scene, request, shown) for placement in request.placements]
+        suitability = "unreadable" if facts is None else self.policy.suitability(facts, request.now)[0]
+        return Decision(scene.mode, scene.whole.missing[0], suitability, scene.language, placements)
+
+    def _scene(self, features: Features | None, facts: CustomerFacts | None, request: DecisionRequest) -> _Scene:
+        """Encodes the customer together with his ablated versions: one pass through the model."""
+        known = CustomerFacts.unknown(1) if facts is None else facts
+        language = served_language(request.context.locale, known.language[0])
+        missing = tuple(self.scorer.modalities if features is None else self.scorer.missing_modalities(features))
+        present = tuple(modality for modality in self.scorer.modalities if modality not in missing)
+        vectors = None
+        if features is not None and present:
+            rows = [features, *without_each(features, present)]
+            vectors = self.scorer.encode(rows, [request.now] * len(rows), request.context.channel)
+        first = np.zeros((1, 0), dtype=np.float32) if vectors is None else vectors[:1]
+        whole = Understanding(first, np.array([vectors is not None]), (missing,))
+        mode = ServingMode.SAFE if facts is None else whole.mode(0)
+        return _Scene(known, features, present, whole, mode, language, vectors)
+
+    def _fill(
+        self, placement: Placement, scene: _Scene, request: DecisionRequest, shown: BoolArray
+    ) -> PlacementDecision:
+        """Fills one placement and marks its products in `shown` [N]."""
+        kind, limit = placement.kind, placement.limit
+        if not len(self.catalogue.ids(kind)):
+            return PlacementDecision(placement.name, kind, [], {})
+        outcome = self._judge(scene.facts, kind, request)
+        among = request.candidates.get(kind)
+        candidates = np.ones(outcome.allowed.shape[1], dtype=bool) if among is None else np.atleast_2d(among)[0]
+        product_of = self.catalogue.product_of(kind)
+        allowed = outcome.allowed[0] & candidates & ~shown[product_of]
+        scores = self._scores(scene, kind)
+        chosen = top_k_distinct(scores[0], allowed, product_of, limit)
+        shown[product_of[chosen]] = True
+        items = [self._item(rank, kind, int(item), scene, scores) for rank, item in enumerate(chosen, start=1)]
+        return PlacementDecision(placement.name, kind, items, outcome.removals(0, candidates))
+
+    def _scores(self, scene: _Scene, kind: Kind) -> ScoreArray:
+        """[1 + M, N] where the customer is known, else [1, N]."""
+        if scene.vectors is not None:
+            return self.scorer.score(scene.vectors, kind)
+        segment = scene.facts.segment[0]
+        return score_all(self.scorer, scene.whole, (segment,), kind)
+
+    def _item(self, rank: int, kind: Kind, item: int, scene: _Scene, scores: ScoreArray) -> RankedItem:
+        if scene.features is not None and scene.vectors is not None:
+            falls = losses(scores, item, scene.present)
+            reasons = self._explainer.personal(scene.features, kind, item, falls, scene.language)
+        else:
+            reasons = self._explainer.popular(scene.mode, scene.facts.segment[0], scene.language)
+        return RankedItem(
+            rank=rank,
+            product_id=self.catalogue.products.ids[int(self.catalogue.product_of(kind)[item])],
+            content_id=self.catalogue.ids(kind)[item] if kind is Kind.CONTENTS else None,
+            title=self.catalogue.titles(kind)[item],
+            score=float(scores[0, item]),
+            reasons=reasons,
+        )
+
+    def _judge(self, facts: CustomerFacts, kind: Kind, request: DecisionRequest) -> PolicyOutcome:
+        products, contents = self.catalogue.products, self.catalogue.contents
+        if kind is Kind.PRODUCTS or contents is None:
+            return self.policy.evaluate(facts, products, request.now, request.context)
+        return self.policy.evaluate_contents(facts, contents, products, request.now, request.context)
+
+    @staticmethod
+    def _modes(customers: Understanding) -> list[ServingMode]:
+        return [customers.mode(row) for row in range(len(customers.known))]

@@ -1,0 +1,86 @@
+"""What a decision needs of a model, and what it then understands of its customers."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.policy.facts import BoolArray
+from recsys.schema import Kind, Modality, ServingMode
+
+ScoreArray = NDArray[np.float32]
+Features = Mapping[str, Any]
+"""One customer's feature row: `<view>__<column>` to value; a missing key or None is a missing modality."""
+
+
+class Scorer(Protocol):
+    """A model for inference with its candidates in memory; `recsys.recommender.Recommender` is the real one."""
+
+    product_ids: list[str]
+    content_ids: list[str]
+
+    @property
+    def modalities(self) -> list[Modality]:
+        """The modalities that the model was trained with."""
+
+    def encode(self, customers: Sequence[Features], now: Sequence[datetime], channel: str | None = None) -> ScoreArray:
+        """[B, D]: the customers' vectors."""
+
+    def score(self, vectors: ScoreArray, kind: Kind) -> ScoreArray:
+        """[B, D] to [B, N]: the scores of all candidates of a kind."""
+
+    def popularity(self, segment: str | None, kind: Kind) -> ScoreArray:
+        """[N]: the recent popularity in a segment, or overall where the segment is None or unknown."""
+
+    def missing_modalities(self, customer: Features) -> list[Modality]:
+        """Those of the model's modalities of which the customer has nothing."""
+
+
+class Understanding(NamedTuple):
+    """What the model knows of B customers."""
+
+    vectors: ScoreArray
+    """[B, D]; the rows of customers who are not known are not used."""
+    known: BoolArray
+    """[B]: whose vector says something; the others get what is popular."""
+    missing: tuple[tuple[Modality, ...], ...]
+    """Per customer, the modalities that were missing."""
+
+    def mode(self, customer: int) -> ServingMode:
+        """How much is known of one customer."""
+        if not self.known[customer]:
+            return ServingMode.POPULAR
+        return ServingMode.PARTIAL if self.missing[customer] else ServingMode.PERSONALISED
+
+
+def understand(
+    scorer: Scorer, features: Sequence[Features | None], now: datetime, channel: str | None = None
+) -> Understanding:
+    """Encodes the customers of whom at least one modality is there, all at once."""
+    missing = [tuple(scorer.modalities if row is None else scorer.missing_modalities(row)) for row in features]
+    known = np.array([len(names) < len(scorer.modalities) for names in missing], dtype=bool)
+    rows = [row for row, is_known in zip(features, known, strict=True) if is_known and row is not None]
+    if not rows:
+        return Understanding(np.zeros((len(features), 0), dtype=np.float32), known, tuple(missing))
+    encoded = scorer.encode(rows, [now] * len(rows), channel)
+    vectors = np.zeros((len(features), encoded.shape[1]), dtype=np.float32)
+    vectors[known] = encoded
+    return Understanding(vectors, known, tuple(missing))
+
+
+def score_all(scorer: Scorer, understanding: Understanding, segments: Sequence[str | None], kind: Kind) -> ScoreArray:
+    """[B, N]: the model's scores where the customer is known, else the popularity in his segment."""
+    known = understanding.known
+    count = len(scorer.product_ids if kind is Kind.PRODUCTS else scorer.content_ids)
+    scores = np.empty((len(known), count), dtype=np.float32)
+    if known.any():
+        scores[known] = scorer.score(understanding.vectors[known], kind)
+    popularity: dict[str | None, ScoreArray] = {}
+    for row in np.flatnonzero(~known).tolist():
+        segment = segments[row]
+        if segment not in popularity:
+            popularity[segment] = scorer.popularity(segment, kind)
+        scores[row] = popularity[segment]
+    return scores

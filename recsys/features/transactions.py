@@ -1,0 +1,146 @@
+"""customer_transactions: what the account says, one row per active day, stamped at the next midnight UTC.
+
+The stamp is when the day's batch has landed: nobody knew the sum of a day while it was running.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from recsys.features.attributes import slug
+from recsys.features.consent import Purpose
+from recsys.features.plan import CustomerRange, Sources, ViewPlan
+from recsys.features.spec import ColumnType, Entity, FeatureColumn, FeatureView, ViewName
+from recsys.schema import CUSTOMER_ID, EVENT_TIMESTAMP, FeatureKind, Table
+
+# fmt: off
+SENSITIVE_WORDS: Final = frozenset((
+    "clinic", "dental", "dentist", "doctor", "doctors", "health", "healthcare", "hospital", "medical", "medicine",
+    "optician", "pharmacy", "psychotherapy", "therapy", "wellness",
+    "charity", "church", "donation", "donations", "mosque", "religion", "religious", "synagogue", "temple",
+    "political", "politics", "union", "unions",
+    "adult", "dating", "bets", "betting", "casino", "gambling", "lottery",
+))
+# fmt: on
+"""A merchant category with one of these words is dropped before anything is computed (domain.md, Privacy): health,
+religion, unions, adult, gambling, and what reveals the same."""
+WINDOWS: Final = (30, 90)
+SHARE_DAYS: Final = 90
+MAX_CATEGORIES: Final = 30
+LAST_TRANSACTION = "last_transaction_at"
+_CENTS = 100
+_CATEGORY = "merchant_category"
+
+
+class Category(NamedTuple):
+    """One share column, and the raw merchant categories that it adds up."""
+
+    column: str
+    members: tuple[str, ...]
+
+
+def is_sensitive(category: str) -> bool:
+    """Whether a merchant category must never reach a feature.
+
+    >>> is_sensitive("Health & Beauty"), is_sensitive("groceries")
+    (True, False)
+    """
+    return not SENSITIVE_WORDS.isdisjoint(slug(category).split("_"))
+
+
+def plan_transactions(sources: Sources) -> ViewPlan | None:
+    """The view; None where there are no transactions."""
+    dataset = sources.dataset
+    if not dataset.has(Table.TRANSACTIONS):
+        return None
+    has_category = _CATEGORY in dataset.columns(Table.TRANSACTIONS)
+    seen = _category_counts(sources) if has_category else []
+    sensitive = [name for name, _ in seen if is_sensitive(name)]
+    categories = _categories([(name, n) for name, n in seen if not is_sensitive(name)])
+    view = FeatureView(name=ViewName.CUSTOMER_TRANSACTIONS, entity=Entity.CUSTOMER, columns=_columns(categories))
+
+    def frames(customers: CustomerRange) -> Iterator[pl.DataFrame]:
+        rows = sources.consent.keep_now(customers.of(dataset.scan(Table.TRANSACTIONS)), Purpose.PROFILING)
+        category = pl.col(_CATEGORY) if has_category else pl.lit(None, pl.String).alias(_CATEGORY)
+        kept = rows.select(CUSTOMER_ID, EVENT_TIMESTAMP, "amount", category).filter(
+            pl.col(_CATEGORY).is_null() | ~pl.col(_CATEGORY).is_in(sensitive)
+        )
+        yield transaction_rows(kept.collect(), categories)
+
+    return ViewPlan(view, "transactions.parquet", frames)
+
+
+def transaction_rows(transactions: pl.DataFrame, categories: Sequence[Category]) -> pl.DataFrame:
+    """The state after each active day.
+
+    Money is added up in whole cents, so that a sum that has left a window leaves nothing behind.
+
+    Args:
+        transactions: customer_id, event_timestamp, amount, merchant_category.
+        categories: the share columns.
+
+    Returns:
+        n_<30/90>d, sum_in_<30/90>d and sum_out_<30/90>d (both as positive amounts), share_<category>_90d (of the money
+        out; null where none went out) and last_transaction_at, sorted by customer and day.
+    """
+    cents = (pl.col("amount") * _CENTS).round().cast(pl.Int64)
+    out = (-cents).clip(lower_bound=0)
+    spent = [out.filter(pl.col(_CATEGORY).is_in(list(c.members))).sum().alias(c.column) for c in categories]
+    days = (
+        transactions.lazy()
+        .group_by(CUSTOMER_ID, pl.col(EVENT_TIMESTAMP).dt.truncate("1d").alias("day"))
+        .agg(
+            pl.len().cast(pl.Int64).alias("n"),
+            cents.clip(lower_bound=0).sum().alias("sum_in"),
+            out.sum().alias("sum_out"),
+            pl.col(EVENT_TIMESTAMP).max().dt.epoch("s").alias(LAST_TRANSACTION),
+            *spent,
+        )
+        .sort(CUSTOMER_ID, "day")
+    )
+    total = _window("sum_out", SHARE_DAYS)
+    shares = [pl.when(total > 0).then(_window(c.column, SHARE_DAYS) / total).alias(c.column) for c in categories]
+    return days.select(
+        CUSTOMER_ID,
+        pl.col("day").dt.offset_by("1d").alias(EVENT_TIMESTAMP),
+        *(_window("n", window).alias(f"n_{window}d") for window in WINDOWS),
+        *(
+            (_window(name, window) / _CENTS).alias(f"{name}_{window}d")
+            for name in ("sum_in", "sum_out")
+            for window in WINDOWS
+        ),
+        *shares,
+        LAST_TRANSACTION,
+    ).collect()
+
+
+def _window(column: str, days: int) -> pl.Expr:
+    """The sum over the last `days` days, today included."""
+    return pl.col(column).rolling_sum_by("day", window_size=f"{days}d", closed="right").over(CUSTOMER_ID)
+
+
+def _columns(categories: Sequence[Category]) -> tuple[FeatureColumn, ...]:
+    sums = [f"{name}_{window}d" for name in ("n", "sum_in", "sum_out") for window in WINDOWS]
+    numeric = [*sums, *(category.column for category in categories)]
+    return (
+        *(FeatureColumn(name=name, kind=FeatureKind.NUMERIC, type=ColumnType.FLOAT) for name in numeric),
+        FeatureColumn(name=LAST_TRANSACTION, kind=FeatureKind.TIMESTAMP, type=ColumnType.INT),
+    )
+
+
+def _category_counts(sources: Sources) -> list[tuple[str, int]]:
+    category = pl.col(_CATEGORY)
+    counts = sources.dataset.scan(Table.TRANSACTIONS).filter(category.is_not_null()).group_by(category).len()
+    return sorted(counts.collect(engine="streaming").iter_rows())
+
+
+def _categories(counts: Sequence[tuple[str, int]]) -> list[Category]:
+    """The most frequent categories, at most 30, sorted; two that read alike are one."""
+    members: dict[str, list[str]] = {}
+    totals: dict[str, int] = {}
+    for name, count in counts:
+        members.setdefault(slug(name), []).append(name)
+        totals[slug(name)] = totals.get(slug(name), 0) + count
+    kept = sorted(sorted(totals, key=lambda key: (-totals[key], key))[:MAX_CATEGORIES])
+    return [Category(f"share_{key}_{SHARE_DAYS}d", tuple(members[key])) for key in kept]

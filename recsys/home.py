@@ -1,0 +1,110 @@
+"""The state directory: where features, models and decisions of one dataset live. Deleting it is a clean start."""
+
+import os
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+
+from recsys.config import BaseConfig, read_yaml
+from recsys.errors import HomeError
+
+_FILE = "home.yaml"
+_SECRET = "secret"
+
+
+class HomeRecord(BaseConfig):
+    """Which dataset a home belongs to."""
+
+    dataset: str
+    """Name, as in dataset.yaml."""
+    path: str
+    """Directory of the dataset."""
+    created_at: datetime
+
+
+class Home:
+    """A state directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+
+    @property
+    def features(self) -> Path:
+        """Feature tables and their manifest."""
+        return self.path / "features"
+
+    @property
+    def encodings(self) -> Path:
+        """The cache of text and image embeddings."""
+        return self.path / "encodings"
+
+    @property
+    def store(self) -> Path:
+        """The SQL database of decisions, events and facts."""
+        return self.path / "store.db"
+
+    def record(self) -> HomeRecord | None:
+        """The dataset that this home belongs to, or None for a new home."""
+        file = self.path / _FILE
+        return HomeRecord.from_yaml(file) if file.exists() else None
+
+    def claim(self, name: str, dataset: Path) -> None:
+        """Makes the home the given dataset's.
+
+        Raises:
+            HomeError: it belongs to another dataset.
+        """
+        record = self.record()
+        if record is not None:
+            if record.dataset != name:
+                raise HomeError(
+                    f"the home {self.path} belongs to dataset {record.dataset} ({record.path}), not to {name}: "
+                    f"name another one, `recsys --home DIR ...`, or delete {self.path}"
+                )
+            if record.path == str(dataset.resolve()):
+                return
+        self.path.mkdir(parents=True, exist_ok=True)
+        created = record.created_at if record is not None else datetime.now(UTC)
+        fresh = HomeRecord(dataset=name, path=str(dataset.resolve()), created_at=created)
+        temporary = self.path / f"{_FILE}.partial"
+        temporary.write_text(yaml.safe_dump(fresh.model_dump(mode="json")))
+        temporary.replace(self.path / _FILE)
+
+    def dataset_path(self) -> Path:
+        """The directory of the home's dataset.
+
+        Raises:
+            HomeError: the home is new.
+        """
+        record = self.record()
+        if record is None:
+            raise HomeError(f"the home {self.path} is empty: run `recsys train DATASET` first, or name another home")
+        return Path(record.path)
+
+    def secret(self) -> str:
+        """The signing key of the local server, made at first use, readable by its owner only."""
+        file = self.path / _SECRET
+        if not file.exists():
+            self.path.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as handle:
+                handle.write(secrets.token_urlsafe(48))
+        return file.read_text()
+
+
+def read_ids(path: Path) -> list[str]:
+    """Ids of a text file, one a line; blank lines are skipped, an id that comes twice counts once.
+
+    Raises:
+        HomeError: the file cannot be read or names nobody.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise HomeError(f"{path}: cannot be read as a text file of ids, one a line: {error}") from error
+    ids = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if not ids:
+        raise HomeError(f"{path}: holds no id; write one id a line")
+    return ids

@@ -1,0 +1,32 @@
+"""What operators see: Prometheus metrics in a registry of the app's own."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+LATENCY_BUCKETS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+
+
+class Metrics:
+    """All metrics of one worker."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.latency = Histogram(
+            "recsys_request_seconds",
+            "Time to answer",
+            ["route", "status"],
+            buckets=LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+        self.stages = Histogram(
+            "recsys_stage_seconds", "Time per stage", ["stage"], buckets=LATENCY_BUCKETS, registry=self.registry
+        )
+        self.modes = Counter("recsys_answers", "Answers by mode", ["mode"], registry=self.registry)
+        self.empty = Counter("recsys_empty_placements", "Placements without an item", registry=self.registry)
+        self.removals = Counter(
+            "recsys_policy_removals", "Candidates removed, by rule", ["rule"], registry=self.registry
+        )
+        self.events = Counter("recsys_events", "Events by result", ["status"], registry=self.registry)
+        self.failures = Counter(
+            "recsys_dependency_failures", "Failed calls of a dependency", ["dependency"], registry=self.registry
+        )
+        self.model = Gauge("recsys_model_info", "The model that is served", ["version"], registry=self.registry)

@@ -1,0 +1,190 @@
+"""What goes over the wire."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from recsys.schema import Kind, Modality, ServingMode
+
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""An id: no control characters, so that it can go into a log or a header."""
+Locale = Annotated[str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*$")]
+MAX_PLACEMENTS = 10
+MAX_LIMIT = 50
+MAX_EVENTS = 500
+
+
+class WireModel(BaseModel):
+    """The base: an unknown key is refused, for it is a misspelt one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class PlacementIn(WireModel):
+    """One place on the screen."""
+
+    name: Identifier = Field(examples=["home_top"])
+    kind: Kind = Field(description="What is shown there", examples=["products"])
+    limit: int = Field(default=5, ge=1, le=MAX_LIMIT, description="At most so many items", examples=[3])
+
+
+class RecommendationRequest(WireModel):
+    """What to recommend, to whom, where."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "customer_id": "c000001",
+                    "placements": [
+                        {"name": "home_top", "kind": "products", "limit": 3},
+                        {"name": "banner", "kind": "contents", "limit": 1},
+                    ],
+                    "channel": "app",
+                    "locale": "en-GB",
+                }
+            ]
+        }
+    )
+
+    customer_id: Identifier | None = Field(
+        default=None, description="Whom to recommend to; a customer's own token stands for him where it is left out"
+    )
+    placements: list[PlacementIn] = Field(min_length=1, max_length=MAX_PLACEMENTS)
+    channel: Identifier | None = Field(default=None, description="Where it will be shown")
+    locale: Locale | None = Field(default=None, description="Language of creatives and reasons (BCP 47)")
+
+    @model_validator(mode="after")
+    def _check_names(self) -> "RecommendationRequest":
+        names = [placement.name for placement in self.placements]
+        if len(set(names)) < len(names):
+            raise ValueError("placements must have different names")
+        return self
+
+
+class ReasonOut(WireModel):
+    """Why an item is shown."""
+
+    code: str = Field(description="Stable, for the app's own words", examples=["HISTORY_SIMILAR"])
+    text: str = Field(description="In the language that was served", examples=["Similar to what you used: Day Saver"])
+
+
+class ItemOut(WireModel):
+    """An item at its place."""
+
+    rank: int = Field(ge=1)
+    product_id: str
+    content_id: str | None
+    title: str
+    score: float | None = Field(description="Comparable within one answer only")
+    reasons: list[ReasonOut]
+    tracking_token: str = Field(description="Send it back with every event on this item")
+
+
+class PlacementOut(WireModel):
+    """The items of one placement."""
+
+    name: str
+    items: list[ItemOut]
+    removed_count: int = Field(ge=0, description="Candidates that the policy removed")
+
+
+class Versions(WireModel):
+    """What the answer was made with."""
+
+    model: str
+    policy: str
+    features: str
+
+
+class RecommendationResponse(WireModel):
+    """The answer. No product and no creative is in it twice."""
+
+    request_id: str
+    decision_id: str
+    mode: ServingMode = Field(description="How much was known of the customer")
+    missing_modalities: list[Modality] = Field(description="What was not known (mode `partial`)")
+    suitability: Literal["valid", "expired", "missing", "unreadable"] = Field(
+        description="State of the risk assessment: unless valid, no investment product is shown, and the next step is "
+        "to take the assessment again"
+    )
+    locale_served: str
+    versions: Versions
+    generated_at: datetime
+    placements: list[PlacementOut]
+
+
+class EventIn(WireModel):
+    """Something that the customer did."""
+
+    event_id: Identifier = Field(description="Made by the app; sent twice, it counts once", examples=["e-7f3a"])
+    customer_id: Identifier
+    event_type: Identifier = Field(examples=["click"])
+    event_timestamp: AwareDatetime = Field(description="With a time zone", examples=["2026-05-04T09:30:00Z"])
+    product_id: Identifier | None = None
+    content_id: Identifier | None = None
+    channel: Identifier | None = None
+    placement: Identifier | None = None
+    tracking_token: Annotated[str, StringConstraints(max_length=2048)] | None = None
+    value: float | None = Field(default=None, allow_inf_nan=False)
+
+
+class EventBatch(WireModel):
+    """Up to 500 events. A bare list, or a single event, is taken too."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "events": [
+                        {
+                            "event_id": "e-7f3a",
+                            "customer_id": "c000001",
+                            "event_type": "click",
+                            "event_timestamp": "2026-05-04T09:30:00Z",
+                            "product_id": "p0007",
+                            "channel": "app",
+                            "placement": "home_top",
+                        }
+                    ]
+                }
+            ]
+        }
+    )
+
+    events: list[EventIn] = Field(min_length=1, max_length=MAX_EVENTS)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _wrap(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return {"events": value}
+        if isinstance(value, dict) and "event_id" in value:
+            return {"events": [value]}
+        return value
+
+
+class EventResult(WireModel):
+    """What became of one event."""
+
+    event_id: str
+    status: Literal["accepted", "duplicate", "rejected"]
+    reason: str | None = Field(default=None, description="Why it was rejected")
+
+
+class EventResponse(WireModel):
+    """What became of each event, in the order they were sent. Accepted means: durable, and known to the next answer."""
+
+    accepted: int
+    duplicate: int
+    rejected: int
+    results: list[EventResult]
+
+
+class Health(WireModel):
+    """The state of the service."""
+
+    status: Literal["alive", "ready", "unavailable"]
+    versions: Versions | None = None
+    detail: str | None = None

@@ -1,0 +1,42 @@
+"""The service's settings: from the environment (`RECSYS_...`), or given by the command line."""
+
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from recsys.home import Home
+from serving.store.database import Synchronous, sqlite_url
+
+MINIMUM_SECRET: Final = 32
+"""Characters: HS256 wants 256 bits (RFC 7518, section 3.2)."""
+
+
+class Settings(BaseSettings):
+    """What an operator can set."""
+
+    model_config = SettingsConfigDict(env_prefix="RECSYS_", frozen=True, extra="ignore")
+
+    home: Path = Path(".recsys")
+    """The state directory."""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    secret: SecretStr | None = Field(default=None, min_length=MINIMUM_SECRET)
+    """Signs tokens; None: the home's own random key, for local use."""
+    database_url: str | None = None
+    """SQLAlchemy URL of the SQL store; None: SQLite in the home."""
+    sqlite_synchronous: Synchronous = "FULL"
+    """FULL: what was acknowledged outlives a power cut; NORMAL: a killed process only, and is faster."""
+    max_future_seconds: int = Field(default=300, ge=0)
+    """How far an app's clock may be ahead: an event later than this is refused."""
+    torch_threads: int = Field(default=1, ge=1)
+    """Per worker; a request is too small to share out."""
+
+    def signing_key(self) -> str:
+        """The key that tokens are signed with."""
+        return Home(self.home).secret() if self.secret is None else self.secret.get_secret_value()
+
+    def store_url(self) -> str:
+        """The URL of the SQL store."""
+        return self.database_url or sqlite_url(self.home)

@@ -1,0 +1,129 @@
+"""The connection to the SQL store: SQLite in a file by default, PostgreSQL by its URL."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, select, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError, SQLAlchemyError
+
+from recsys.errors import HomeError
+from serving.store.tables import METADATA, SCHEMA_VERSION, schema_version
+
+StoreError = SQLAlchemyError
+"""What every method of the store raises where the database cannot be reached or used."""
+STORE_FILE = "store.db"
+BUSY_TIMEOUT_MS = 5_000
+"""How long a SQLite writer waits for another one."""
+Synchronous = Literal["NORMAL", "FULL"]
+Upsert = sqlite.Insert | postgresql.Insert
+
+
+def sqlite_url(home: Path) -> str:
+    """The URL of a home's own store."""
+    return f"sqlite:///{(home / STORE_FILE).resolve()}"
+
+
+class Store:
+    """The SQL store of one home."""
+
+    def __init__(self, url: str, synchronous: Synchronous = "FULL") -> None:
+        try:
+            parsed = make_url(url)
+        except ArgumentError as error:
+            raise HomeError(
+                f"the database URL cannot be read ({error}): use sqlite:///FILE or postgresql+..."
+            ) from error
+        if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
+            raise HomeError(f"a {parsed.get_backend_name()} database is not supported: use SQLite or PostgreSQL")
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        self.engine: Engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
+        if self.engine.dialect.name == "sqlite":
+            event.listen(self.engine, "connect", _sqlite_settings(synchronous))
+
+    def create(self) -> None:
+        """Makes the tables that are missing.
+
+        Raises:
+            HomeError: the store is of another version of this program, or is no database.
+        """
+        try:
+            with self.engine.begin() as connection:
+                METADATA.create_all(connection)
+                connection.execute(self.upsert(schema_version).on_conflict_do_nothing(), [{"version": SCHEMA_VERSION}])
+                versions = list(connection.scalars(select(schema_version.c.version)))
+        except (OperationalError, ProgrammingError) as error:
+            raise HomeError(f"the store {self.name} cannot be used: {error.orig}") from error
+        if versions != [SCHEMA_VERSION]:
+            raise HomeError(f"the store {self.name} has schema version {max(versions)}, this is {SCHEMA_VERSION}")
+
+    @property
+    def name(self) -> str:
+        """The URL without its password."""
+        return self.engine.url.render_as_string(hide_password=True)
+
+    def upsert(self, table: Table) -> Any:
+        """An `INSERT` of the dialect at hand, which has `on_conflict_do_nothing` and `on_conflict_do_update`."""
+        return postgresql.insert(table) if self.engine.dialect.name == "postgresql" else sqlite.insert(table)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection for reading."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction: committed at the end, rolled back on an error."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    def lock_customer(self, connection: Connection, customer_id: str) -> None:
+        """Holds off other writers of this customer until the transaction ends.
+
+        SQLite has one writer at a time anyway, from the first write of a transaction on.
+        """
+        if self.engine.dialect.name == "postgresql":
+            key = int.from_bytes(hashlib.blake2b(customer_id.encode(), digest_size=8).digest(), signed=True)
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+
+    def ping(self) -> None:
+        """Raises StoreError where the database does not answer."""
+        with self.reading() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        """Gives the connections back."""
+        self.engine.dispose()
+
+
+@contextmanager
+def open_store(url: str) -> Iterator[Store]:
+    """A store with its tables made, closed at the end.
+
+    Raises:
+        HomeError: it cannot be used.
+    """
+    store = Store(url)
+    try:
+        store.create()
+        yield store
+    finally:
+        store.close()
+
+
+def _sqlite_settings(synchronous: Synchronous) -> Any:
+    def configure(connection: Any, record: Any) -> None:
+        """Readers beside one writer; FULL: a commit outlives a power cut, not only a killed process."""
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute(f"PRAGMA synchronous={synchronous}")
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        cursor.close()
+
+    return configure

@@ -1,0 +1,115 @@
+"""What customers did: stored once per event_id, with what follows from it for the rules, in one transaction."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import select, update
+
+from serving.store.database import Store
+from serving.store.tables import dismissals, events, holdings
+
+
+class EventRecord(NamedTuple):
+    """One accepted event; its names are the columns of the table `events`."""
+
+    event_id: str
+    customer_id: str
+    event_type: str
+    event_timestamp: datetime
+    product_id: str | None
+    content_id: str | None
+    channel: str | None
+    placement: str | None
+    value: float | None
+    decision_id: str | None
+    position: int | None
+    received_at: datetime
+
+
+class Consequences(NamedTuple):
+    """Which events change what the rules know; the pair is (customer_id, product_id, when)."""
+
+    holdings: list[tuple[str, str, datetime]]
+    dismissals: list[tuple[str, str, datetime]]
+
+
+class EventStore:
+    """Writes events to the SQL store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def add(
+        self, rows: Sequence[EventRecord], consequences_of: Callable[[Sequence[EventRecord]], Consequences]
+    ) -> set[str]:
+        """Stores the events that are new, and their consequences, together or not at all.
+
+        Args:
+            rows: no event_id twice.
+            consequences_of: says what the new ones among them mean for the rules.
+
+        Returns:
+            The event_ids that were new; the others had been stored before.
+
+        Raises:
+            StoreError: nothing was stored.
+        """
+        if not rows:
+            return set()
+        with self._store.writing() as connection:
+            statement = self._store.upsert(events).on_conflict_do_nothing().returning(events.c.event_id)
+            new = set(connection.scalars(statement, [row._asdict() for row in rows]))
+            consequences = consequences_of([row for row in rows if row.event_id in new])
+            if consequences.holdings:
+                values = [
+                    dict(zip(("customer_id", "product_id", "opened_at"), held, strict=True))
+                    for held in consequences.holdings
+                ]
+                connection.execute(self._store.upsert(holdings).on_conflict_do_nothing(), values)
+            if consequences.dismissals:
+                values = [
+                    dict(zip(("customer_id", "product_id", "dismissed_at"), declined, strict=True))
+                    for declined in consequences.dismissals
+                ]
+                connection.execute(_latest_dismissal(self._store), values)
+        return new
+
+    def apply_pending(self, customer_id: str, apply: Callable[[Sequence[EventRecord]], None]) -> int:
+        """Hands a customer's events that the online features do not know yet to `apply`, in time order, once.
+
+        Other writers of this customer wait meanwhile, in other processes too. Where `apply` raises, the events stay
+        pending.
+
+        Returns:
+            How many were applied.
+        """
+        with self._store.writing() as connection:
+            self._store.lock_customer(connection, customer_id)
+            claim = (
+                update(events)
+                .where(events.c.customer_id == customer_id, events.c.applied_at.is_(None))
+                .values(applied_at=datetime.now(UTC))
+                .returning(*(events.c[name] for name in EventRecord._fields))
+            )
+            rows = [EventRecord(*row) for row in connection.execute(claim)]
+            if rows:
+                apply(sorted(rows, key=lambda row: (row.event_timestamp, row.event_id)))
+        return len(rows)
+
+    def pending_customers(self) -> list[str]:
+        """The customers with events that the online features do not know yet."""
+        statement = select(events.c.customer_id).where(events.c.applied_at.is_(None)).distinct()
+        with self._store.reading() as connection:
+            return sorted(connection.scalars(statement))
+
+
+def _latest_dismissal(store: Store) -> Any:
+    """An insert into `dismissals` that keeps the later of two times."""
+    statement = store.upsert(dismissals)
+    new = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=[dismissals.c.customer_id, dismissals.c.product_id],
+        set_={"dismissed_at": new.dismissed_at, "loaded_at": None},
+        where=new.dismissed_at > dismissals.c.dismissed_at,
+    )

@@ -1,0 +1,110 @@
+"""Bearer tokens (JWT, HS256) of the local server, and tracking tokens that tie an event to what was shown."""
+
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+import jwt
+import orjson
+
+ALGORITHM: Final = "HS256"
+AUDIENCE: Final = "recsys-api"
+ISSUER: Final = "recsys-local"
+READ: Final = "recommendations:read"
+WRITE: Final = "events:write"
+_SIGNATURE_BYTES: Final = 16
+
+
+class InvalidTokenError(Exception):
+    """A bearer token that is not ours, or no longer valid; the message says what is wrong, never what was sent."""
+
+
+class Principal(NamedTuple):
+    """Who is asking."""
+
+    subject: str
+    scopes: frozenset[str]
+    customer_id: str | None
+    """The only customer he may ask about; None: a service, which may ask about all."""
+
+
+def issue_token(
+    secret: str, *, subject: str, scopes: Sequence[str], customer_id: str | None, lifetime: timedelta
+) -> str:
+    """A signed bearer token (RFC 7519; scopes as in RFC 9068)."""
+    now = datetime.now(UTC)
+    claims = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": subject,
+        "iat": now,
+        "exp": now + lifetime,
+        "scope": " ".join(scopes),
+    }
+    if customer_id is not None:
+        claims["customer_id"] = customer_id
+    return jwt.encode(claims, secret, algorithm=ALGORITHM)
+
+
+def verify(secret: str, token: str) -> Principal:
+    """Who a bearer token speaks for.
+
+    Raises:
+        InvalidTokenError: another algorithm, signature, audience or issuer; expired; a claim missing or malformed.
+    """
+    try:
+        claims = jwt.decode(
+            token,
+            secret,
+            algorithms=[ALGORITHM],
+            audience=AUDIENCE,
+            issuer=ISSUER,
+            options={"require": ["exp", "iat", "sub", "aud", "iss"]},
+        )
+    except jwt.PyJWTError as error:
+        raise InvalidTokenError(str(error)) from error
+    scope, customer_id = claims.get("scope", ""), claims.get("customer_id")
+    if not isinstance(scope, str) or not (customer_id is None or (isinstance(customer_id, str) and customer_id)):
+        raise InvalidTokenError("the claims scope and customer_id must be strings")
+    return Principal(claims["sub"], frozenset(scope.split()), customer_id)
+
+
+class Shown(NamedTuple):
+    """What a tracking token stands for."""
+
+    decision_id: str
+    product_id: str
+    content_id: str | None
+    placement: str
+    position: int
+    """From 1."""
+
+
+class TrackingSigner:
+    """Makes and reads tracking tokens: signed, bound to one customer, and without his id in them."""
+
+    def __init__(self, secret: str) -> None:
+        self._key = hmac.digest(secret.encode(), b"tracking-token/1", sha256)
+
+    def sign(self, shown: Shown, customer_id: str) -> str:
+        """The token of one item of one answer."""
+        payload = orjson.dumps(list(shown))
+        return urlsafe_b64encode(self._signature(payload, customer_id) + payload).decode().rstrip("=")
+
+    def read(self, token: str, customer_id: str) -> Shown | None:
+        """What the token stands for; None where it is not ours or was given to another customer."""
+        try:
+            raw = urlsafe_b64decode(token.encode() + b"=" * (-len(token) % 4))
+        except (Base64Error, ValueError):
+            return None
+        signature, payload = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
+        if not hmac.compare_digest(signature, self._signature(payload, customer_id)):
+            return None
+        return Shown(*orjson.loads(payload))
+
+    def _signature(self, payload: bytes, customer_id: str) -> bytes:
+        return hmac.digest(self._key, customer_id.encode() + b"\0" + payload, sha256)[:_SIGNATURE_BYTES]

@@ -1,0 +1,39 @@
+"""The recipe of a training run: everything that `--config` and `--set` may change."""
+
+from pydantic import Field
+
+from recsys.config import BaseConfig
+from recsys.features.config import FeatureConfig
+from recsys.modeling.encoding import EncodingConfig
+from recsys.modeling.two_tower import TwoTowerConfig
+from recsys.retrieval.popularity import PopularityConfig
+from training.loop import LoopConfig
+
+
+class GateConfig(BaseConfig):
+    """When a challenger becomes champion."""
+
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    """Of the intervals."""
+
+
+class EvaluationConfig(BaseConfig):
+    """How models are measured."""
+
+    k: int = Field(default=10, ge=1)
+    """Length of the lists."""
+    bootstrap_samples: int = Field(default=2000, ge=100)
+
+
+class TrainConfig(BaseConfig):
+    """The whole recipe; one default for every dataset."""
+
+    features: FeatureConfig = FeatureConfig()
+    encoding: EncodingConfig = EncodingConfig()
+    model: TwoTowerConfig = TwoTowerConfig()
+    loop: LoopConfig = LoopConfig()
+    popularity: PopularityConfig = PopularityConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    gate: GateConfig = GateConfig()
+    refit: bool = True
+    """After selection on validation, train again on every event with the chosen number of epochs."""

@@ -1,0 +1,65 @@
+"""Pictures of a run, for MLflow and for people."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from training.loop import Epoch
+
+_COLOURS = {"model": "#1f6feb", "popularity": "#8b949e", "segment_popularity": "#57606a", "oracle": "#2da44e"}
+
+
+def _figure(width: float, height: float) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def plot_training(history: Sequence[Epoch], path: Path) -> None:
+    """Loss and validation score of every epoch."""
+    figure, axes = _figure(7, 3.6)
+    numbers = [epoch.number for epoch in history]
+    axes.plot(numbers, [epoch.loss for epoch in history], color="#cf222e", marker="o", ms=3)
+    axes.set(xlabel="epoch", title="Training loss (red) and validation NDCG (blue)")
+    axes.set_ylabel("loss", color="#cf222e")
+    right = axes.twinx()
+    right.plot(numbers, [epoch.score for epoch in history], color="#1f6feb", marker="o", ms=3)
+    right.set_ylabel("validation NDCG", color="#1f6feb")
+    right.spines["top"].set_visible(False)
+    best = max(history, key=lambda epoch: epoch.score, default=None)
+    if best is not None and best.score == best.score:
+        right.annotate(f"best: epoch {best.number}", (best.number, best.score), textcoords="offset points", xytext=(4, 6))
+    figure.savefig(path)
+
+
+def plot_methods(report: dict[str, Any], path: Path) -> None:
+    """NDCG of the model beside the baselines, with 95 % intervals."""
+    figure, axes = _figure(7, 3.6)
+    metric = f"ndcg@{report['k']}"
+    rows = [(name, values[metric]) for name, values in report["methods"].items()]
+    _bars(axes, rows, [_COLOURS.get(name, "#8b949e") for name, _ in rows])
+    axes.set(xlabel=metric.upper(), title=f"{report['dataset']}: {report['queries']} customers of the {report['part']} part")
+    figure.savefig(path)
+
+
+def plot_slices(report: dict[str, Any], path: Path) -> None:
+    """NDCG of the model by slice, with 95 % intervals."""
+    metric = f"ndcg@{report['k']}"
+    rows = [("all", report["methods"]["model"][metric]), *report["slices"].items()]
+    figure, axes = _figure(7, 1.2 + 0.4 * len(rows))
+    _bars(axes, rows, ["#1f6feb"] * len(rows))
+    axes.set(xlabel=metric.upper(), title="The model by slice")
+    figure.savefig(path)
+
+
+def _bars(axes: Any, rows: Sequence[tuple[str, dict[str, float]]], colours: Sequence[str]) -> None:
+    names = [f"{name.replace('_', ' ')} (n={values['n']})" for name, values in rows]
+    means = [values["mean"] for _, values in rows]
+    errors = [[v["mean"] - v["low"] for _, v in rows], [v["high"] - v["mean"] for _, v in rows]]
+    axes.barh(names, means, xerr=errors, color=colours, error_kw={"elinewidth": 1, "capsize": 3})
+    axes.invert_yaxis()
+    for position, (mean, values) in enumerate(zip(means, (v for _, v in rows), strict=True)):
+        axes.annotate(f" {mean:.3f}", (values["high"], position), va="center", xytext=(3, 0), textcoords="offset points")
