@@ -57,7 +57,7 @@ class Materialiser:
 
     def unchanged(self) -> MaterialiseReport | None:
         """A report that says so where this build is in the store already, else None."""
-        if self._read_state() != self._state(complete=True):
+        if self._read_state() != self._state():
             return None
         unchanged = {}
         for view in self.manifest.views:
@@ -85,7 +85,7 @@ class Materialiser:
             overwrite = schemas.get(view.name, "") not in ("", self._schema(view))
             self._run_view(view, report, overwrite=overwrite, bar=_Bar(progress, task, view.name))
         self._forget_other_views()
-        self._write_state(self._state(complete=True))
+        self._write_state(self._state())
         return report
 
     def _run_view(self, view: FeatureView, report: MaterialiseReport, *, overwrite: bool, bar: "_Bar") -> None:
@@ -126,10 +126,11 @@ class Materialiser:
     def _seed(self, view: FeatureView) -> int:
         return int(self._schema(view)[:8], 16)
 
-    def _state(self, *, complete: bool) -> dict[str, Any]:
+    def _state(self) -> dict[str, Any]:
+        """What is true when all is written. Feast's sources are absolute paths, so a home that moved is not the same."""
         schemas = {view.name: self._schema(view) for view in self.manifest.views}
-        fingerprint = self.manifest.fingerprint if complete else ""
-        return {"store": self.settings.identity, "fingerprint": fingerprint, "schemas": schemas}
+        where = {"store": self.settings.identity, "tables": str(self.tables.resolve())}
+        return {**where, "fingerprint": self.manifest.fingerprint, "schemas": schemas}
 
     def _read_state(self) -> dict[str, Any]:
         path = self.folder / _STATE_FILE

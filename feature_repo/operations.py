@@ -4,7 +4,8 @@ Feast takes seconds to import, so nothing here imports it before it is needed.
 """
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -59,6 +60,19 @@ def make_store(home: Path, settings: StoreSettings) -> "FeatureStore":
     return FeatureStore(config=RepoConfig(**yaml.safe_load(text), repo_path=REPOSITORY))
 
 
+@contextmanager
+def offline_engine() -> Iterator[None]:
+    """Closes the DuckDB in memory that Feast's joins open through ibis and leave open, with all rows given to it."""
+    try:
+        yield
+    finally:
+        import ibis
+
+        if ibis.options.default_backend is not None:
+            ibis.options.default_backend.disconnect()
+            ibis.options.default_backend = None
+
+
 def apply_and_materialise(
     home: Path, progress: Progress | None = None, settings: StoreSettings | None = None
 ) -> "MaterialiseReport":
@@ -81,7 +95,7 @@ def apply_and_materialise(
     manifest = FeatureManifest.read(folder)
     store = make_store(home, settings)
     materialiser = Materialiser(folder, feast_folder(home), manifest, store, settings)
-    if (feast_folder(home) / "registry.db").exists() and (report := materialiser.unchanged()) is not None:
+    if _was_applied(home, settings) and (report := materialiser.unchanged()) is not None:
         return report
     check_tables(folder, manifest)
     apply(store, manifest, folder)
@@ -104,6 +118,12 @@ def apply(store: "FeatureStore", manifest: FeatureManifest, folder: Path) -> Non
     ]
     stale = [item for item in known if item.name not in names]
     store.apply(wanted, objects_to_delete=stale, partial=False)
+
+
+def _was_applied(home: Path, settings: StoreSettings) -> bool:
+    """Whether the files are there that Feast makes when definitions are applied."""
+    names = ["registry.db", "online.db"] if settings.online_store == "sqlite" else ["registry.db"]
+    return all((feast_folder(home) / name).exists() for name in names)
 
 
 def _let_readers_in(database: Path) -> None:

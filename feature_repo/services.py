@@ -38,13 +38,13 @@ def repository(manifest: FeatureManifest, folder: Path) -> Repository:
         manifest: of `folder`.
         folder: the feature tables.
     """
-    views = {view.name: make_view(view, folder) for view in manifest.views}
     present = [entity for entity in Entity if manifest.views_of(entity)]
+    # Feast compares definitions by identity: an entity or source that is made twice is refused as a duplicate.
+    entities = {entity: make_entity(entity) for entity in present}
+    sources = {view.name: make_source(view, folder) for view in manifest.views}
+    views = {view.name: make_view(view, entities[view.entity], sources[view.name]) for view in manifest.views}
     services = [
-        FeatureService(
-            name=SERVICE_OF_ENTITY[entity], features=[views[view.name] for view in manifest.views_of(entity)]
-        )
+        FeatureService(name=SERVICE_OF_ENTITY[entity], features=[views[v.name] for v in manifest.views_of(entity)])
         for entity in present
     ]
-    sources = [make_source(view, folder) for view in manifest.views]
-    return Repository([make_entity(entity) for entity in present], sources, list(views.values()), services)
+    return Repository(list(entities.values()), list(sources.values()), list(views.values()), services)

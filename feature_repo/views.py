@@ -1,14 +1,11 @@
 """Feast's feature views, made from the manifest."""
 
 from datetime import timedelta
-from pathlib import Path
 
+from feast import Entity, Field, FileSource
 from feast import FeatureView as FeastView
-from feast import Field
 from feast.types import Array, FeastType, Float32, Int64, String
 
-from feature_repo.entities import make_entity
-from feature_repo.sources import make_source
 from recsys.features.spec import AS_OF, ColumnType, FeatureView
 
 
@@ -25,15 +22,15 @@ def feast_type(column: ColumnType) -> FeastType:
     return types[column]
 
 
-def make_view(view: FeatureView, folder: Path) -> FeastView:
-    """The Feast view of a table in `folder`: its key, `as_of` and every column of the manifest."""
+def make_view(view: FeatureView, entity: Entity, source: FileSource) -> FeastView:
+    """The Feast view of a table: its key, `as_of` and every column of the manifest."""
     key = Field(name=view.entity.value, dtype=String)
     columns = [Field(name=column.name, dtype=feast_type(column.type)) for column in view.columns]
     return FeastView(
         name=view.name,
-        entities=[make_entity(view.entity)],
+        entities=[entity],
         ttl=timedelta(days=view.max_age_days),
         schema=[key, Field(name=AS_OF, dtype=Int64), *columns],
         online=True,
-        source=make_source(view, folder),
+        source=source,
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from feature_repo.operations import features_folder, open_store
+from feature_repo.operations import features_folder, offline_engine, open_store
 from recsys.errors import FeatureError
 from recsys.features.spec import AS_OF, FeatureManifest, FeatureView, feature_name
 from recsys.features.tables import TIME_DTYPE, polars_schema
@@ -103,7 +103,7 @@ def _valid_rows(
     task = progress.add_task("joining features in time", total=len(chunks)) if progress else None
     parts = [pl.DataFrame(schema={ROW_ID: pl.Int64, **dict.fromkeys(names, pl.Int64)})]
     for chunk in chunks:
-        with warnings.catch_warnings():
+        with offline_engine(), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             job = store.get_historical_features(
                 entity_df=chunk.to_pandas(),

@@ -1,7 +1,9 @@
 """Experiment tracking and the model registry: the only training file that knows MLflow."""
 
 import json
+import resource
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,8 +60,10 @@ class Tracker:
         with self._mlflow.start_run(run_name=name) as run:
             yield run.info.run_id
 
-    def log_outcome(self, outcome: TrainingOutcome, config: dict[str, Any], fingerprint: str) -> None:
-        """Parameters, metrics per epoch, the frozen split's report and plots of the active run."""
+    def log_outcome(
+        self, outcome: TrainingOutcome, config: dict[str, Any], fingerprint: str, seconds: float
+    ) -> None:
+        """Parameters, metrics per epoch, the frozen split's report, plots and cost of the active run."""
         mlflow = self._mlflow
         mlflow.log_params({key: str(value)[:250] for key, value in flatten(config).items()})
         commit = git_commit()
@@ -69,7 +73,8 @@ class Tracker:
             values = {"train_loss": epoch.loss, "labels_per_second": epoch.labels_per_second}
             values["validation_ndcg"] = epoch.score
             mlflow.log_metrics(values, step=epoch.number)
-        mlflow.log_metric("best_epoch", outcome.selection.state.best_epoch)
+        mlflow.log_metrics({"best_epoch": outcome.selection.state.best_epoch, "seconds": seconds})
+        mlflow.log_metrics({"labels": outcome.labels, "peak_memory_mb": peak_memory_mb()})
         mlflow.log_metrics(report_metrics(outcome.evaluation.report))
         self._log_files(outcome)
 
@@ -145,6 +150,12 @@ def report_metrics(report: dict[str, Any]) -> dict[str, float]:
 
 def _interval_metrics(name: str, interval: dict[str, float]) -> dict[str, float]:
     return {name: interval["mean"], f"{name}.low": interval["low"], f"{name}.high": interval["high"]}
+
+
+def peak_memory_mb() -> float:
+    """The most resident memory that this process has had, in MB (Linux counts KiB, macOS bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 if sys.platform != "darwin" else 1024 * 1024)
 
 
 def git_commit() -> str:

@@ -1,5 +1,6 @@
 """The recipe: select on validation, measure on the frozen split, refit on everything, register, promote."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,6 +40,10 @@ class TrainingOutcome:
     evaluation: Evaluation
     split: FrozenSplit
     labels: int
+
+    def clean_up(self) -> None:
+        """Removes the working files of the run, checkpoints among them: the registry has the bundle."""
+        shutil.rmtree(self.folder.parent, ignore_errors=True)
 
 
 class Training:

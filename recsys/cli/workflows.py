@@ -3,9 +3,9 @@
 import hashlib
 import json
 import os
-import socket
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from recsys.config import apply_overrides, read_yaml
 from recsys.data.contract import Dataset
 from recsys.errors import HomeError, ModelError
 from recsys.home import Home, read_ids
-from recsys.schema import Kind
+from recsys.schema import CUSTOMER_ID, Kind
 
 if TYPE_CHECKING:
     from training.config import TrainConfig
@@ -55,7 +55,7 @@ def build_features_and_materialise(
         "changed": report.changed or materialised.changed,
         "rows": report.rows,
         "missing": report.missing,
-        "materialised": materialised.rows,
+        "materialised": materialised.written,
         "facts": facts,
         "schema_hash": report.manifest.schema_hash,
     }
@@ -69,10 +69,11 @@ def _materialise(home: Home, progress: Progress | None) -> Any:
 
 
 def _load_facts(home: Home, dataset: Dataset) -> int:
+    from serving.settings import Settings
     from serving.store.database import open_store
     from serving.store.sync import load_facts
 
-    with open_store(f"sqlite:///{home.store}") as store:
+    with open_store(Settings(home=home.path).store_url()) as store:
         return load_facts(dataset, store)
 
 
@@ -196,29 +197,17 @@ def _open_known(home: Home, directory: Path) -> Dataset:
 
 
 def serve_champion(home: Home, host: str, port: int, workers: int) -> None:
-    """Serves until it is told to stop."""
-    check_port(host, port)
+    """Serves until it is told to stop.
+
+    Raises:
+        HomeError: the port is busy, or the store cannot be used.
+        ModelError: there is no champion, or it does not fit the features.
+    """
     from serving.run import serve
     from serving.settings import Settings
 
     os.environ["RECSYS_HOME"] = str(home.path)
-    serve(Settings(home=home.path, host=host, port=port, secret=home.secret()), workers)
-
-
-def check_port(host: str, port: int) -> None:
-    """Refuses a port that another program listens on, before anything is loaded.
-
-    Raises:
-        HomeError: it is busy, or the host is not this machine's.
-    """
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise HomeError(
-                f"cannot listen on {host}:{port} ({error.strerror}): stop what uses it, or name another --port"
-            ) from error
+    serve(Settings(home=home.path, host=host, port=port), workers)
 
 
 def issue_local_token(home: Home, customer: str | None, service: str | None, scopes: list[str] | None) -> str:
@@ -244,9 +233,10 @@ def run_demo(home: Home, customers: int, port: int, console: Console, progress: 
     """Simulates a bank beside the state, builds, trains and promotes; prints how to ask."""
     from recsys.cli.report import describe_evaluation
     from recsys.simulator.simulate import SimulatorConfig, simulate
+    from serving.run import listen
 
-    check_port("127.0.0.1", port)
-    bank = home.path / "bank"
+    with closing(listen("127.0.0.1", port)):  # a busy port is found now and not after ten minutes
+        bank = home.path / "bank"
     console.rule("1/3 a bank that does not exist")
     if not (bank / "dataset.yaml").exists():
         with progress() as bar:
@@ -267,10 +257,11 @@ def demo_instructions(home: Home, bank: Path, port: int) -> list[str]:
     """The call to copy, and where to look."""
     from training.tracking import tracking_uri
 
-    ids = Dataset.open(bank).scan_first_customer()
+    customers = Dataset.open(bank).positives().group_by(CUSTOMER_ID).len().sort("len", CUSTOMER_ID).collect()
+    customer = customers[CUSTOMER_ID][-1]
     recsys = f"recsys --home {_relative(home.path)}"
     body = {
-        "customer_id": ids,
+        "customer_id": customer,
         "placements": [
             {"name": "home", "kind": "products", "limit": 3},
             {"name": "banner", "kind": "contents", "limit": 1},
@@ -282,7 +273,7 @@ def demo_instructions(home: Home, bank: Path, port: int) -> list[str]:
         "copy and paste, in another terminal:",
         "",
         f"curl -s http://127.0.0.1:{port}/v1/recommendations -H 'content-type: application/json' \\",
-        f"  -H \"authorization: Bearer $(.venv/bin/{recsys} token --customer {ids})\" \\",
+        f"  -H \"authorization: Bearer $(.venv/bin/{recsys} token --customer {customer})\" \\",
         f"  -d '{json.dumps(body)}'",
         "",
         f"API documentation: http://127.0.0.1:{port}/docs",

@@ -7,6 +7,8 @@ from recsys.policy.facts import BoolArray, IntArray
 
 NOTHING = -1
 """Fills the places for which there is no allowed item."""
+_WORST = float(np.finfo(np.float32).max)
+"""Finite: an allowed item without a usable score still comes before one that is not allowed."""
 
 
 def top_k(scores: ScoreArray, allowed: BoolArray, k: int) -> IntArray:
@@ -24,7 +26,7 @@ def top_k(scores: ScoreArray, allowed: BoolArray, k: int) -> IntArray:
     array([[ 1,  0,  2, -1]])
     """
     allowed = np.broadcast_to(allowed, scores.shape)
-    cost = np.where(allowed & ~np.isnan(scores), -scores, np.inf)
+    cost = np.where(allowed, np.nan_to_num(-scores, nan=_WORST, posinf=_WORST, neginf=-_WORST), np.inf)
     rows, count = scores.shape
     kept = min(k, count)
     order = np.full((rows, k), NOTHING, dtype=np.int64)

@@ -27,7 +27,7 @@ from recsys.features.text import plan_text
 from recsys.features.transactions import plan_transactions
 from recsys.schema import CUSTOMER_ID, Table
 
-__all__ = ["BuildReport", "FeatureConfig", "build_features"]
+__all__ = ["BuildReport", "FeatureConfig", "build_features", "is_current"]
 
 BUILD_VERSION: Final = 1
 """Raised with every change to what the tables hold, so that tables of older code are built anew."""
@@ -86,6 +86,12 @@ def build_features(
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return _report(folder, manifest, changed=True)
+
+
+def is_current(dataset: Dataset, folder: Path, config: FeatureConfig) -> bool:
+    """Whether `build_features` would have nothing to do: this very dataset and config were built already."""
+    built = (folder / MANIFEST_FILE).exists()
+    return built and FeatureManifest.read(folder).fingerprint == _fingerprint(dataset, config)
 
 
 def _fingerprint(dataset: Dataset, config: FeatureConfig) -> str:

@@ -29,6 +29,8 @@ class LossConfig(BaseConfig):
     """Weight of the creatives' loss beside the products'."""
     alignment_weight: float = Field(default=0.1, ge=0)
     """Weight of the self-supervised contrastive terms: text with image, id with content."""
+    alignment_items: int = Field(default=512, ge=2)
+    """Items that are drawn for them in a step: bounds the cost for a large catalogue."""
     alignment_temperature: float = Field(default=0.1, gt=0)
 
 

@@ -113,14 +113,17 @@ class TwoTower(nn.Module):
 
     def _alignment(self, parts: dict[str, Tensor], batch: EntityBatch) -> Tensor:
         """Contrastive terms on items alone, without labels: text with image, and id with content (architecture.md)."""
-        temperature = self.config.loss.alignment_temperature
+        config = self.config.loss
         total = parts["id"].sum() * 0.0
+        if not config.alignment_weight or not self.training:
+            return total
+        sample = torch.randperm(len(parts["id"]), device=total.device)[: config.alignment_items]
         if "text" in parts and "image" in parts:
-            both = batch.present["text"] & batch.present["image"]
-            total = total + info_nce(parts["text"][both], parts["image"][both], temperature)
-        content = [tokens for name, tokens in parts.items() if name != "id"]
+            both = sample[(batch.present["text"] & batch.present["image"])[sample]]
+            total = total + info_nce(parts["text"][both], parts["image"][both], config.alignment_temperature)
+        content = [tokens[sample] for name, tokens in parts.items() if name != "id"]
         if content:
-            total = total + info_nce(parts["id"], torch.stack(content).sum(dim=0), temperature)
+            total = total + info_nce(parts["id"][sample], torch.stack(content).sum(dim=0), config.alignment_temperature)
         return total
 
 

@@ -14,7 +14,7 @@ from recsys.policy.facts import CustomerFacts, ProductFacts, relations
 from recsys.schema import CUSTOMER_ID, EVENT_TIMESTAMP, EVENT_TYPE, PRODUCT_ID, EventType, PolicyName, Table
 
 _INSTANT = "instant"
-_TIME = pl.Datetime("us", "UTC")
+_OPEN = pl.lit(None, pl.Datetime("us", "UTC")).alias("until")
 
 
 def customer_facts_as_of(dataset: Dataset, asked: pl.DataFrame, products: ProductFacts) -> CustomerFacts:
@@ -25,8 +25,7 @@ def customer_facts_as_of(dataset: Dataset, asked: pl.DataFrame, products: Produc
         asked: B distinct customers: customer_id, and `event_timestamp`, the instant at which each is looked at.
         products: the catalogue.
     """
-    instants = asked.select(CUSTOMER_ID, pl.col(EVENT_TIMESTAMP).alias(_INSTANT)).lazy()
-    rows = dataset.scan(Table.CUSTOMERS).join(instants, on=CUSTOMER_ID)
+    rows = dataset.scan(Table.CUSTOMERS).join(_instants(asked), on=CUSTOMER_ID)
     latest = (
         rows.filter(pl.col(EVENT_TIMESTAMP) <= pl.col(_INSTANT))
         .sort(EVENT_TIMESTAMP)
@@ -35,10 +34,10 @@ def customer_facts_as_of(dataset: Dataset, asked: pl.DataFrame, products: Produc
     )
     known = asked.select(CUSTOMER_ID).join(latest, on=CUSTOMER_ID, how="left", maintain_order="left")
     customers: Sequence[str] = asked[CUSTOMER_ID].to_list()
-    held = had_before(dataset, asked).with_columns(until=pl.lit(None, _TIME))
-    nothing = held.clear()
+    held, declined = had_before(dataset, asked), declined_before(dataset, asked)
     return CustomerFacts.from_frame(known).with_relations(
-        relations(held, customers, products), relations(nothing, customers, products)
+        relations(held.with_columns(_OPEN), customers, products),
+        relations(declined.with_columns(_OPEN), customers, products),
     )
 
 
@@ -47,11 +46,7 @@ def had_before(dataset: Dataset, asked: pl.DataFrame) -> pl.DataFrame:
 
     Under policy `none` every positive event means that he has it; under `bank` an open holding or a conversion does.
     """
-    instants = asked.select(CUSTOMER_ID, pl.col(EVENT_TIMESTAMP).alias(_INSTANT)).lazy()
-    events = order_timestamps(dataset.scan(Table.EVENTS).join(instants, on=CUSTOMER_ID))
-    past = events.filter(pl.col(ORDER_TIMESTAMP) <= pl.col(_INSTANT))
-    if PRODUCT_ID not in dataset.columns(Table.EVENTS):
-        past = past.with_columns(pl.lit(None, pl.String).alias(PRODUCT_ID))
+    past, instants = _past_events(dataset, asked), _instants(asked)
     if dataset.config.policy is PolicyName.NONE:
         weights = {name for name, weight in dataset.config.event_weights.items() if weight > 0}
         mine = past.filter(pl.col(EVENT_TYPE).is_in(sorted(weights)))
@@ -61,6 +56,25 @@ def had_before(dataset: Dataset, asked: pl.DataFrame) -> pl.DataFrame:
     if dataset.has(Table.HOLDINGS):
         parts.append(_open_holdings(dataset, instants))
     return pl.concat(parts).drop_nulls(PRODUCT_ID).unique([CUSTOMER_ID, PRODUCT_ID]).collect(engine="streaming")
+
+
+def declined_before(dataset: Dataset, asked: pl.DataFrame) -> pl.DataFrame:
+    """What each customer had dismissed at his instant: customer_id, product_id, since (the last time)."""
+    dismissed = _past_events(dataset, asked).filter(pl.col(EVENT_TYPE) == EventType.DISMISS.value)
+    last = dismissed.drop_nulls(PRODUCT_ID).group_by(CUSTOMER_ID, PRODUCT_ID).agg(since=pl.col(EVENT_TIMESTAMP).max())
+    return last.collect(engine="streaming")
+
+
+def _instants(asked: pl.DataFrame) -> pl.LazyFrame:
+    return asked.select(CUSTOMER_ID, pl.col(EVENT_TIMESTAMP).alias(_INSTANT)).lazy()
+
+
+def _past_events(dataset: Dataset, asked: pl.DataFrame) -> pl.LazyFrame:
+    """The events of the customers up to their instants, in the strict order of `order_timestamps`."""
+    events = order_timestamps(dataset.scan(Table.EVENTS).join(_instants(asked), on=CUSTOMER_ID))
+    past = events.filter(pl.col(ORDER_TIMESTAMP) <= pl.col(_INSTANT))
+    missing = PRODUCT_ID not in dataset.columns(Table.EVENTS)
+    return past.with_columns(pl.lit(None, pl.String).alias(PRODUCT_ID)) if missing else past
 
 
 def _open_holdings(dataset: Dataset, instants: pl.LazyFrame) -> pl.LazyFrame:

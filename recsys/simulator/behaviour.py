@@ -6,7 +6,7 @@ import numpy as np
 
 from recsys.schema import EventType
 from recsys.simulator.catalogue import Catalogue
-from recsys.simulator.clock import DAY, SECOND, Clock
+from recsys.simulator.clock import SECOND, Clock
 from recsys.simulator.config import SimulatorConfig
 from recsys.simulator.consent import Consent
 from recsys.simulator.creatives import Creatives
@@ -97,7 +97,7 @@ class Block:
         customers, allowed = customers[able], allowed[able]
         if not len(customers):
             return
-        who = (self.population.segment[customers], self.consent.profiling[customers], self.population.arm[customers])
+        who = (self.population.segment[customers], self.consent.profiling_on(day, customers), self.population.arm[customers])
         slate = self.bank.policy.draw(allowed, who, (channel, place.slots, day), self.rng)
         moment = self.bank.clock.moment(day, self.population.country[customers], place.hours, self.rng)
         request = self.requests + np.arange(len(customers))
@@ -169,7 +169,7 @@ class Block:
         self._record(EventType.APPLY, customer, at, logged)
         converts = self.rng.random(len(customer)) < p_convert
         day = self.bank.clock.day_of(at)
-        self.eligibility.block(customer[~converts], logged["product"][~converts], int(day.max(initial=0)) + _DECLINED)
+        self.eligibility.block(customer[~converts], logged["product"][~converts], day[~converts] + _DECLINED)
         self._convert(customer[converts], at[converts], {name: values[converts] for name, values in logged.items()})
 
     def _convert(self, customer: Ints, applied: Ints, logged: dict[str, np.ndarray]) -> None:
@@ -179,7 +179,7 @@ class Block:
         value = self.bank.catalogue.column("value")[product].astype(np.float64)
         self._record(EventType.CONVERT, customer, at, {**logged, "value": value})
         day = self.bank.clock.day_of(at)
-        self.eligibility.acquire(customer, product, int(day.max(initial=0)))
+        self.eligibility.acquire(customer, product, day)
         within = at < self.bank.clock.end
         self.journal.holdings.append((customer[within], product[within], at[within]))
         self._satisfy(customer[within], product[within], day[within])
@@ -199,10 +199,9 @@ class Block:
         at = moment + (self.rng.lognormal(1.8, 0.7, len(rest)) * SECOND).astype(np.int64)
         dismissals = {name: values[dismissed] for name, values in logged.items()}
         self._record(EventType.DISMISS, shown.customer[dismissed], at[dismissed], dismissals)
-        day = int(self.bank.clock.day_of(moment).max(initial=0))
-        self.eligibility.block(shown.customer[dismissed], shown.product[dismissed], day + _COOL_OFF)
+        until = self.bank.clock.day_of(at) + _COOL_OFF
+        self.eligibility.block(shown.customer[dismissed], shown.product[dismissed], until[dismissed])
         leaves = dismissed & (self.rng.random(len(rest)) < 0.03)
-        leaves[np.flatnonzero(leaves)[np.unique(shown.customer[leaves], return_index=True)[1]]] &= True
         self._opt_out(shown, logged, at + 3 * SECOND, leaves)
 
     def _opt_out(self, shown: Shown, logged: dict[str, np.ndarray], moment: Ints, leaves: Bools) -> None:
@@ -261,8 +260,3 @@ class Block:
         self.journal.record(
             kind, customer[inside], moment[inside], **{name: values[inside] for name, values in logged.items()}
         )
-
-
-def days_ago(days: Ints) -> Ints:
-    """Days as microseconds."""
-    return np.asarray(days) * DAY

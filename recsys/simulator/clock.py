@@ -22,6 +22,8 @@ class Clock:
         """Microseconds UTC at which the first day starts."""
         self.end: int = int(config.end.timestamp()) * SECOND
         """Microseconds UTC after the last day."""
+        self.days = range(config.days)
+        """The days of the period."""
         zones = [ZoneInfo(country.time_zone) for country in lexicon.countries.values()]
         noons = [config.start + timedelta(days=day, hours=12) for day in range(config.days)]
         offsets = [[noon.astimezone(zone).utcoffset() or timedelta() for zone in zones] for noon in noons]

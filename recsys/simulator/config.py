@@ -13,13 +13,13 @@ Language = Literal["en", "zh"]
 class ResponseConfig(BaseConfig):
     """How customers respond: the numbers of the true probabilities (preference.py)."""
 
-    need: float = Field(default=5.0, ge=0)
+    need: float = Field(default=6.5, ge=0)
     """Utility of a product that serves a need fully, at full strength."""
     values: float = Field(default=0.7, ge=0)
     """Utility of one unit of what the customer looks for in a product."""
-    quality: float = Field(default=1.0, ge=0)
+    quality: float = Field(default=1.6, ge=0)
     """Utility of a product's own quality."""
-    click_base: float = -3.3
+    click_base: float = -2.1
     """Log-odds of a click on an item that is looked at, at utility 0."""
     click_utility: float = Field(default=0.42, ge=0)
     tone: float = Field(default=0.4, ge=0)
@@ -28,15 +28,15 @@ class ResponseConfig(BaseConfig):
     """Log-odds of a click a unit of utility, liking of the tone, of the angle, of the picture."""
     fatigue: float = Field(default=0.06, ge=0)
     """Log-odds of a click lost for each recent impression; five times as much for one of the same product."""
-    apply_base: float = -5.0
+    apply_base: float = -4.8
     apply_utility: float = Field(default=0.8, ge=0)
     """Log-odds of an application after a click."""
     convert_base: float = -0.6
     convert_utility: float = Field(default=0.3, ge=0)
     """Log-odds of a conversion after an application."""
-    organic_rate: float = Field(default=2.2e-5, ge=0)
+    organic_rate: float = Field(default=7e-6, ge=0)
     """Unprompted applications a day for a product of utility 0."""
-    organic_utility: float = Field(default=1.1, ge=0)
+    organic_utility: float = Field(default=1.3, ge=0)
     """Log-rate of unprompted applications a unit of utility."""
     view_rate: float = Field(default=0.03, ge=0)
     """Unprompted looks at a product page, a day."""

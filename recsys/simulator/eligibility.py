@@ -4,7 +4,7 @@ import numpy as np
 
 from recsys.simulator.catalogue import Catalogue
 from recsys.simulator.customers import Population
-from recsys.simulator.world import Bools
+from recsys.simulator.world import Bools, Ints
 
 RATING_DAYS = 365
 """A risk assessment older than this is none."""
@@ -26,24 +26,24 @@ class Eligibility:
         """[C, P]: has it, or has bought it and waits for it."""
         self._blocked_until = np.full(shape, -1, np.int32)
 
-    def block(self, customer: np.ndarray, product: np.ndarray, until: int) -> None:
+    def block(self, customer: Ints, product: Ints, until: Ints) -> None:
         """Takes products out for customers up to and including a day: dismissed, pending or recently declined."""
         self._blocked_until[customer, product] = np.maximum(self._blocked_until[customer, product], until)
 
-    def acquire(self, customer: np.ndarray, product: np.ndarray, day: int) -> None:
+    def acquire(self, customer: Ints, product: Ints, day: Ints) -> None:
         """Marks products as had; a repeatable one is only out for two weeks."""
         again = self._repeatable[product]
         self.held[customer[~again], product[~again]] = True
-        self.block(customer[again], product[again], day + 14)
+        self.block(customer[again], product[again], day[again] + 14)
 
-    def level_on(self, day: int) -> np.ndarray:
+    def level_on(self, day: int) -> Ints:
         """The risk level valid during the whole day, 0 where there is none, [C]."""
         a = self._population.assessment
         old = np.where((a.day < day) & (a.day + RATING_DAYS > day), a.level, 0)
         new = np.where(a.next_day + RATING_DAYS > day, a.next_level, 0)
         return np.where(a.next_day < day, new, np.where(a.next_day == day, np.minimum(old, new), old))
 
-    def allowed(self, day: int, customers: np.ndarray) -> Bools:
+    def allowed(self, day: int, customers: Ints) -> Bools:
         """What each of `customers` may have on `day`, in any channel, [len(customers), P]."""
         people, products = self._population, self._catalogue
         allowed = self._static[customers] & products.live[day][None] & ~self.held[customers]

@@ -1,5 +1,6 @@
 """A tiny random bank with every table of the data contract, for tests that need a whole dataset in a second."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -62,7 +63,7 @@ def _times(rng: np.random.Generator, n: int, resolution: timedelta) -> pl.Series
     return pl.Series([START + int(step) * resolution for step in steps], dtype=pl.Datetime("us", "UTC"))
 
 
-def _pick(rng: np.random.Generator, values: list[str | None] | tuple[str, ...], n: int) -> list[str | None]:
+def _pick(rng: np.random.Generator, values: Sequence[str | None], n: int) -> list[str | None]:
     return [values[index] for index in rng.integers(0, len(values), n)]
 
 
@@ -183,8 +184,8 @@ def _consents(ids: list[str]) -> pl.DataFrame:
             rows.append((id_, "text_analysis", START + timedelta(days=80), False))
         if number % 4 != 1:
             rows.append((id_, "image_analysis", given, True))
-    columns = {"customer_id": pl.String, "purpose": pl.String, "event_timestamp": pl.Datetime("us", "UTC")}
-    return pl.DataFrame(rows, schema={**columns, "granted": pl.Boolean}, orient="row")
+    frame = pl.DataFrame(rows, schema=["customer_id", "purpose", "event_timestamp", "granted"], orient="row")
+    return frame.with_columns(pl.col("event_timestamp").cast(pl.Datetime("us", "UTC")))
 
 
 def _draw_images(folder: Path) -> None:

@@ -1,14 +1,14 @@
 """The authoritative facts of one customer: read at every request, never cached."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
 from sqlalchemy import bindparam, select
 
-from recsys.policy.facts import CustomerFacts, ProductFacts, Relations, as_instant
 from recsys.policy.facts import NOT_A_TIME as OPEN
+from recsys.policy.facts import CustomerFacts, ProductFacts, Relations, as_instant
 from serving.store.database import Store
 from serving.store.tables import customer_facts, dismissals, holdings
 
@@ -19,14 +19,14 @@ _HELD = select(holdings.c.product_id, holdings.c.opened_at, holdings.c.closed_at
 _DECLINED = select(dismissals.c.product_id, dismissals.c.dismissed_at).where(
     dismissals.c.customer_id == bindparam("id")
 )
-_SCHEMA = {
-    "segment": pl.String,
-    "country": pl.String,
-    "language": pl.String,
-    "risk_level": pl.String,
+_SCHEMA: Final[dict[str, pl.DataType]] = {
+    "segment": pl.String(),
+    "country": pl.String(),
+    "language": pl.String(),
+    "risk_level": pl.String(),
     "risk_assessed_at": pl.Datetime("us", "UTC"),
-    "is_minor": pl.Boolean,
-    "age": pl.Float64,
+    "is_minor": pl.Boolean(),
+    "age": pl.Float64(),
 }
 
 

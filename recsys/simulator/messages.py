@@ -1,0 +1,143 @@
+"""What customers write, say and send: needs in other words, small talk, pictures, and slips."""
+
+import random
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from recsys.simulator.catalogue import UTC_TIME
+from recsys.simulator.clock import Clock
+from recsys.simulator.config import SimulatorConfig
+from recsys.simulator.creatives import SentPictures
+from recsys.simulator.customers import Population
+from recsys.simulator.journal import customer_id, moments
+from recsys.simulator.lexicon import Lexicon, draw, misspell
+from recsys.simulator.world import NEEDS, Floats, Ints
+
+_SMALLTALK: Final = 0.32
+"""Share of messages that say nothing of a need."""
+_CANARY: Final = 0.006
+"""Share of chats that carry an invented card number, telephone number, address or account."""
+_PICTURES: Final = 2.0
+"""Expected pictures over 180 days of a customer who sends any."""
+MESSAGE_SCHEMA: Final[dict[str, Any]] = {
+    "message_id": pl.String,
+    "customer_id": pl.String,
+    "event_timestamp": UTC_TIME,
+    "text": pl.String,
+    "source": pl.String,
+    "language": pl.String,
+    "image_path": pl.String,
+}
+
+
+def write_messages(
+    population: Population,
+    pictures: SentPictures,
+    clock: Clock,
+    config: SimulatorConfig,
+    lexicon: Lexicon,
+    rng: np.random.Generator,
+) -> pl.DataFrame:
+    """The messages of a block, ordered by customer and time, without message_id."""
+    words = random.Random(int(rng.integers(2**62)))
+    rate = config.messages_per_customer * np.minimum(population.traits.activity, 3) ** 0.5
+    customer, at = _moments(population, population.writes * rate, clock, rng)
+    need = _choose_needs(population, customer, clock.day_of(at), 0, rng)
+    need[rng.random(len(need)) < _SMALLTALK] = -1
+    writer = _Writer(lexicon, words)
+    lines = [writer.write(None if number < 0 else NEEDS[number]) for number in need.tolist()]
+    sender, sent_at = _moments(population, population.sends * np.full(population.count, _PICTURES), clock, rng)
+    shown = _choose_needs(population, sender, clock.day_of(sent_at), 2, rng)
+    picture = _choose_pictures(population, pictures, sender, shown, rng)
+    lines += [(draw(lexicon.messages.captions, words), "chat") for _ in sender]
+    frame = pl.DataFrame(
+        {
+            "customer": np.concatenate([customer, sender]),
+            "moment": np.concatenate([at, sent_at]),
+            "text": [text for text, _ in lines],
+            "source": [source for _, source in lines],
+            "image_path": [None] * len(customer) + [pictures.paths[number] for number in picture.tolist()],
+        },
+        schema_overrides={"text": pl.String, "source": pl.String, "image_path": pl.String},
+    ).sort("customer", "moment", maintain_order=True)
+    return frame.select(
+        customer_id(pl.col("customer"), population.first),
+        moments("moment").alias("event_timestamp"),
+        "text",
+        "source",
+        pl.lit(config.language).alias("language"),
+        "image_path",
+    )
+
+
+class _Writer:
+    """Writes one message at a time."""
+
+    def __init__(self, lexicon: Lexicon, rng: random.Random) -> None:
+        self._grammar = lexicon.messages
+        self._gap = "" if lexicon.currency == "CNY" else " "
+        self._comma = "，" if lexicon.currency == "CNY" else ", "
+        self._rng = rng
+
+    def write(self, need: str | None) -> tuple[str, str]:
+        """Text and source of a message about `need`, or about nothing."""
+        rng = self._rng
+        source = ("search", "chat", "chat", "search", "note")[int(rng.random() * 4.4)]
+        if need is None:
+            text, source = draw(self._grammar.smalltalk, rng), "chat" if source == "note" else source
+        else:
+            text = draw(self._grammar.needs[need][source], rng)
+        if source == "chat":
+            text = self._dress(text)
+        if rng.random() < (0.25 if source != "note" else 0.05):
+            text = misspell(text, rng)
+        return (text.lower() if source == "search" else text), source
+
+    def _dress(self, text: str) -> str:
+        rng, grammar = self._rng, self._grammar
+        opener, closer = draw(grammar.openers, rng), draw(grammar.closers, rng)
+        parts = [f"{opener}{self._comma}{text}" if opener else text, draw(grammar.callback, rng), closer]
+        if rng.random() < _CANARY:
+            digits = draw(grammar.canaries, rng)
+            while "{d}" in digits:
+                digits = digits.replace("{d}", str(rng.randrange(10)), 1)
+            parts.insert(1, digits)
+        if rng.random() < 0.12:
+            parts.insert(1, draw(grammar.smalltalk, rng))
+        return self._gap.join(part for part in parts if part)
+
+
+def _moments(
+    population: Population, rate: np.ndarray, clock: Clock, rng: np.random.Generator
+) -> tuple[Ints, Ints]:
+    """Customers and moments of messages at `rate` a customer in 180 days, none before the customer joined."""
+    days = len(clock.days)
+    customer = np.repeat(np.arange(population.count), rng.poisson(rate * days / 180))
+    day = rng.integers(0, days, len(customer))
+    known = day > population.joined_day[customer]
+    customer, day = customer[known], day[known]
+    return customer, clock.moment(day, population.country[customer], (8, 22), rng)
+
+
+def _choose_needs(
+    population: Population, customer: Ints, day: Ints, modality: int, rng: np.random.Generator
+) -> Ints:
+    """The need that each message is about: strong needs far more often, and only those that show in the modality."""
+    needs = population.needs[day // 7, customer]
+    weights: Floats = needs**1.6 * population.traits.shown[modality, customer] + 0.004
+    edges = np.cumsum(weights, axis=1)
+    return (rng.random(len(customer))[:, None] * edges[:, -1:] >= edges).sum(axis=1)
+
+
+def _choose_pictures(
+    population: Population, pictures: SentPictures, sender: Ints, need: Ints, rng: np.random.Generator
+) -> Ints:
+    """A picture of the need from the pool, in colours that the customer likes."""
+    chosen = np.zeros(len(sender), np.int64)
+    for number in np.unique(need):
+        pool, rows = np.flatnonzero(pictures.need == number), np.flatnonzero(need == number)
+        liking = 1.6 * population.traits.palette[sender[rows]][:, pictures.palette[pool]]
+        chosen[rows] = pool[(liking + rng.gumbel(size=liking.shape)).argmax(axis=1)]
+    return chosen

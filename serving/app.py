@@ -1,0 +1,69 @@
+"""The HTTP service."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from fastapi import FastAPI
+
+from serving.dependencies import Services
+from serving.engine import Clock, RecommendationEngine, utc_now
+from serving.ingest import EventIngestor
+from serving.loading import Components, load_components
+from serving.metrics import Metrics
+from serving.middleware import RequestMiddleware
+from serving.problems import install_problem_handlers
+from serving.routes import events, health, recommendations
+from serving.settings import Settings
+from serving.tokens import TrackingSigner
+
+API_VERSION = "1.0.0"
+DESCRIPTION = """Ranked products and creatives for a bank's customers, with the reasons for them.
+
+The customer is the one that the bearer token names. Errors are problem details (RFC 9457)."""
+
+
+def create_app(
+    settings: Settings, load: Callable[[Settings], Components] = load_components, clock: Clock = utc_now
+) -> FastAPI:
+    """The application; everything is loaded, checked and warmed when it starts, not before.
+
+    Args:
+        settings: the operator's.
+        load: gets what a request needs; raises a RecsysError where the service must not start.
+        clock: the present.
+    """
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        components = load(settings)
+        app.state.services = services = build_services(settings, components, metrics, clock)
+        services.ingestor.apply_all_pending()
+        yield
+        components.store.close()
+
+    app = FastAPI(title="Recommendations", version=API_VERSION, description=DESCRIPTION, lifespan=lifespan)
+    app.add_middleware(RequestMiddleware, metrics=metrics)
+    install_problem_handlers(app)
+    for module in (recommendations, events, health):
+        app.include_router(module.router)
+    return app
+
+
+def build_services(settings: Settings, components: Components, metrics: Metrics, clock: Clock) -> Services:
+    """The parts of a running service."""
+    key = settings.signing_key()
+    signer = TrackingSigner(key)
+    return Services(
+        engine=RecommendationEngine(components, signer, metrics, clock),
+        ingestor=EventIngestor(components, signer, metrics, timedelta(seconds=settings.max_future_seconds), clock),
+        store=components.store,
+        metrics=metrics,
+        signing_key=key,
+    )
+
+
+def app_from_environment() -> FastAPI:
+    """What each of several workers runs: the settings come from the environment."""
+    return create_app(Settings())

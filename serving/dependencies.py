@@ -1,0 +1,80 @@
+"""What routes ask for by type: who is asking, and the parts of the service."""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from serving.engine import RecommendationEngine
+from serving.ingest import EventIngestor
+from serving.metrics import Metrics
+from serving.problems import ProblemError
+from serving.store.database import Store
+from serving.tokens import READ, WRITE, InvalidTokenError, Principal, verify
+
+BEARER = HTTPBearer(auto_error=False, bearerFormat="JWT", description="`recsys token --customer ID` makes one")
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
+
+
+class Services:
+    """The parts of a running service; `app.state.services`."""
+
+    def __init__(
+        self, engine: RecommendationEngine, ingestor: EventIngestor, store: Store, metrics: Metrics, signing_key: str
+    ) -> None:
+        self.engine = engine
+        self.ingestor = ingestor
+        self.store = store
+        self.metrics = metrics
+        self.signing_key = signing_key
+
+
+async def get_services(request: Request) -> Services:
+    """The parts of the running service."""
+    services: Services = request.app.state.services
+    return services
+
+
+ServicesDep = Annotated[Services, Depends(get_services)]
+
+
+def require(scope: str) -> Callable[[Credentials, ServicesDep], Awaitable[Principal]]:
+    """A dependency that lets only tokens with `scope` pass."""
+
+    async def authorise(credentials: Credentials, services: ServicesDep) -> Principal:
+        if credentials is None:
+            raise _unauthorised("a bearer token is required", "Bearer")
+        try:
+            principal = verify(services.signing_key, credentials.credentials)
+        except InvalidTokenError as error:
+            raise _unauthorised("the bearer token is not valid", 'Bearer error="invalid_token"') from error
+        if scope not in principal.scopes:
+            raise ProblemError(HTTPStatus.FORBIDDEN, f"the token lacks the scope {scope}")
+        return principal
+
+    return authorise
+
+
+Reader = Annotated[Principal, Depends(require(READ))]
+Writer = Annotated[Principal, Depends(require(WRITE))]
+
+
+def authorised_customer(principal: Principal, customer_id: str | None) -> str:
+    """The customer that a request is about: what it says, as far as its token goes.
+
+    Raises:
+        ProblemError: 403 where the token is another customer's; 422 where nobody is named.
+    """
+    if principal.customer_id is not None:
+        if customer_id not in (None, principal.customer_id):
+            raise ProblemError(HTTPStatus.FORBIDDEN, "this token answers for its own customer only")
+        return principal.customer_id
+    if customer_id is None:
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "customer_id is required with a service's token")
+    return customer_id
+
+
+def _unauthorised(detail: str, challenge: str) -> ProblemError:
+    return ProblemError(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": challenge})

@@ -1,0 +1,42 @@
+"""What customers did."""
+
+from http import HTTPStatus
+
+from fastapi import APIRouter, Response
+from fastapi.concurrency import run_in_threadpool
+
+from serving.dependencies import ServicesDep, Writer, authorised_customer
+from serving.problems import ProblemError, problem_responses
+from serving.schemas import EventBatch, EventResponse
+from serving.store.database import StoreError
+
+router = APIRouter(prefix="/v1", tags=["events"])
+RETRY_AFTER_SECONDS = 5
+
+
+@router.post(
+    "/events",
+    summary="Impressions, clicks, dismissals, applications, conversions",
+    responses=problem_responses(
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    ),
+)
+async def take_events(body: EventBatch, response: Response, principal: Writer, services: ServicesDep) -> EventResponse:
+    """Stores each event once per `event_id`. What is accepted is durable, and the next answer knows it."""
+    for customer_id in {event.customer_id for event in body.events}:
+        authorised_customer(principal, customer_id)
+    response.headers["Cache-Control"] = "private, no-store"
+    try:
+        # In a thread: a batch writes to two stores, which must not hold up the answers to others.
+        return await run_in_threadpool(services.ingestor.ingest, body.events)
+    except StoreError as error:
+        services.metrics.failures.labels("sql").inc()
+        raise ProblemError(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "nothing was stored; send the events again",
+            {"Retry-After": str(RETRY_AFTER_SECONDS)},
+        ) from error

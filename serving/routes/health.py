@@ -1,0 +1,39 @@
+"""How the service is."""
+
+from http import HTTPStatus
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from serving.dependencies import ServicesDep
+from serving.schemas import Health
+from serving.store.database import StoreError
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/livez", summary="Is the process alive?")
+async def livez() -> Health:
+    """Answers as long as the process does."""
+    return Health(status="alive")
+
+
+@router.get(
+    "/readyz",
+    summary="Can it answer?",
+    responses={HTTPStatus.SERVICE_UNAVAILABLE: {"model": Health, "description": "The SQL store cannot be read"}},
+)
+async def readyz(response: Response, services: ServicesDep) -> Health:
+    """Ready: model, catalogue and policy are loaded (else the process would not listen) and the SQL store answers."""
+    try:
+        services.store.ping()
+    except StoreError:
+        response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+        return Health(status="unavailable", versions=services.engine.versions(), detail="the SQL store does not answer")
+    return Health(status="ready", versions=services.engine.versions())
+
+
+@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+async def metrics(services: ServicesDep) -> Response:
+    """The metrics of this worker."""
+    return Response(generate_latest(services.metrics.registry), media_type=CONTENT_TYPE_LATEST)

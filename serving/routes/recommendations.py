@@ -1,0 +1,31 @@
+"""What to show."""
+
+from http import HTTPStatus
+
+from fastapi import APIRouter, Request, Response
+
+from serving.dependencies import Reader, ServicesDep, authorised_customer
+from serving.problems import problem_responses
+from serving.schemas import RecommendationRequest, RecommendationResponse
+
+router = APIRouter(prefix="/v1", tags=["recommendations"])
+
+
+@router.post(
+    "/recommendations",
+    summary="Ranked products and creatives for one customer",
+    responses=problem_responses(
+        HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY
+    ),
+)
+async def recommend(
+    body: RecommendationRequest, request: Request, response: Response, principal: Reader, services: ServicesDep
+) -> RecommendationResponse:
+    """Fills every placement; no product and no creative comes twice.
+
+    A customer who is not known gets what is popular, as far as the most restricted customer may see it.
+    """
+    # In line, not in a thread: the calls are short, and a thread's p99 is worse by far (stack.md, Serving).
+    customer_id = authorised_customer(principal, body.customer_id)
+    response.headers["Cache-Control"] = "private, no-store"
+    return services.engine.recommend(customer_id, body, request.state.request_id)

@@ -1,0 +1,84 @@
+"""Starts the server: finds what would stop it first, then loads, then listens."""
+
+import os
+import socket
+from contextlib import closing
+from typing import Final
+
+from recsys.errors import HomeError, RecsysError
+from serving.settings import Settings
+
+BACKLOG: Final = 2048
+GRACE_SECONDS: Final = 10
+"""How long requests in flight may take to finish after SIGTERM."""
+
+
+def serve(settings: Settings, workers: int = 1) -> None:
+    """Serves until it is told to stop.
+
+    Raises:
+        HomeError: the port is busy (found before anything is loaded), or the SQL store cannot be used.
+        ModelError: there is no champion, or it does not fit the features.
+        RecsysError: the service did not start for another reason.
+    """
+    with closing(listen(settings.host, settings.port)) as listener:
+        from serving.loading import check_ready
+
+        check_ready(settings)
+        if workers == 1:
+            _serve_here(settings, listener)
+        else:
+            _serve_workers(settings, listener, workers)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket; port 0 takes a free one.
+
+    Raises:
+        HomeError: the port is busy, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(BACKLOG)  # two servers may bind a port that neither listens on
+    except OSError as error:
+        listener.close()
+        raise HomeError(
+            f"cannot listen on {host}:{port} ({error.strerror}): stop what uses it, or name another --port"
+        ) from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def _serve_here(settings: Settings, listener: socket.socket) -> None:
+    import uvicorn
+
+    from serving.app import create_app
+    from serving.loading import load_components
+
+    components = load_components(settings)  # here and not in the lifespan: an error reaches the command line plainly
+    app = create_app(settings, load=lambda _: components)
+    config = uvicorn.Config(app, log_level="info", timeout_graceful_shutdown=GRACE_SECONDS, backlog=BACKLOG)
+    server = uvicorn.Server(config)
+    server.run(sockets=[listener])
+    if not server.started:
+        raise RecsysError("the server did not start; the log above says why")
+
+
+def _serve_workers(settings: Settings, listener: socket.socket, workers: int) -> None:
+    import uvicorn
+    from uvicorn.supervisors import Multiprocess
+
+    os.environ["RECSYS_HOME"] = str(settings.home.resolve())
+    os.environ["RECSYS_SECRET"] = settings.signing_key()
+    os.environ["RECSYS_DATABASE_URL"] = settings.store_url()
+    config = uvicorn.Config(
+        "serving.app:app_from_environment",
+        factory=True,
+        workers=workers,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        backlog=BACKLOG,
+    )
+    Multiprocess(config, sockets=[listener]).run()

@@ -1,0 +1,221 @@
+"""POST /v1/recommendations: the answer, who may ask, and what happens when a part is broken."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jwt
+import pytest
+from conftest import SECRET, Service, add_customer, bearer, token_of
+from sqlalchemy import func, select
+
+from recsys.testing.tiny_scorer import NOW, SEGMENT, TEXT, asks_for
+from serving.store.tables import decisions
+from serving.tokens import AUDIENCE, ISSUER, READ, WRITE
+
+BOTH = [
+    {"name": "home", "kind": "products", "limit": 3},
+    {"name": "banner", "kind": "contents", "limit": 2},
+]
+PROBLEM = "application/problem+json"
+
+
+def items(response: Any, place: int = 0) -> list[str]:
+    return [item["content_id"] or item["product_id"] for item in response.json()["placements"][place]["items"]]
+
+
+def test_recommend_customers_own_token_has_the_promised_shape(service: Service) -> None:
+    response = service.ask("anna", token_of("anna"), placements=BOTH, channel="app", locale="en-GB")
+    assert response.status_code == 200
+    assert response.headers["cache-control"] == "private, no-store"
+    body = response.json()
+    assert body["request_id"] == response.headers["x-request-id"]
+    assert body["mode"] == "partial"
+    assert body["missing_modalities"] == ["history", "text"]
+    assert body["suitability"] == "valid"
+    assert body["locale_served"] == "en"
+    assert body["versions"] == {
+        "model": "test@1",
+        "policy": "bank@2026.1",
+        "features": service.features.manifest.schema_hash,
+    }
+    assert datetime.fromisoformat(body["generated_at"]) == NOW
+    assert [place["name"] for place in body["placements"]] == ["home", "banner"]
+    first = body["placements"][0]["items"][0]
+    assert set(first) == {"rank", "product_id", "content_id", "title", "score", "reasons", "tracking_token"}
+    assert first["rank"] == 1
+    assert first["reasons"] == [{"code": "PROFILE", "text": "Fits customers like you"}]
+    shown = [item["product_id"] for place in body["placements"] for item in place["items"]]
+    assert len(shown) == len(set(shown)) == 5
+
+
+def test_recommend_customers_token_needs_no_id_in_the_body(service: Service) -> None:
+    assert items(service.ask(None, token_of("anna"))) == items(service.ask("anna", token_of("anna")))
+
+
+def test_recommend_another_customers_id_is_forbidden(service: Service) -> None:
+    response = service.ask("bert", token_of("anna"))
+    assert response.status_code == 403
+    assert response.headers["content-type"] == PROBLEM
+    assert response.json()["detail"] == "this token answers for its own customer only"
+
+
+def test_recommend_service_token_answers_for_all_and_needs_an_id(service: Service) -> None:
+    assert service.ask("anna", token_of(None)).status_code == 200
+    assert service.ask(None, token_of(None)).status_code == 422
+
+
+def test_recommend_unknown_customer_gets_the_popular_list(service: Service) -> None:
+    response = service.ask("nobody", token_of(None), placements=[{"name": "all", "kind": "products", "limit": 50}])
+    assert response.json()["mode"] == "popular"
+    assert items(response) == ["p06", "p03", "p00", "p10", "p07", "p04", "p01"]  # no fund for the unknown
+    assert response.json()["placements"][0]["removed_count"] == 5
+
+
+def test_recommend_level_lowered_counts_from_the_next_request(service: Service) -> None:
+    add_customer(service.store, "dora", risk_level="C5")
+    service.features.plain["dora"] = {SEGMENT: "affluent", TEXT: asks_for(11)}
+    assert items(service.ask("dora", token_of("dora")))[0] == "p11"  # R4
+    with service.store.writing() as connection:
+        connection.exec_driver_sql("UPDATE customer_facts SET risk_level = 'C3' WHERE customer_id = 'dora'")
+    assert "p11" not in items(service.ask("dora", token_of("dora")))
+
+
+def test_recommend_expired_assessment_is_named(service: Service) -> None:
+    add_customer(service.store, "eve", risk_assessed_at=NOW - timedelta(days=366))
+    assert service.ask("eve", token_of("eve")).json()["suitability"] == "expired"
+
+
+def test_recommend_feature_store_down_is_popular_and_lawful(service: Service) -> None:
+    service.features.broken = True
+    response = service.ask("anna", token_of("anna"))
+    assert response.status_code == 200
+    assert response.json()["mode"] == "popular"
+    assert items(response) == ["p10", "p07", "p04"]
+    metrics = service.client.get("/metrics").text
+    assert 'recsys_dependency_failures_total{dependency="features"} 1.0' in metrics
+    service.features.broken = False
+    assert service.ask("anna", token_of("anna")).json()["mode"] == "partial"
+
+
+def test_recommend_facts_unreadable_is_safe(service: Service) -> None:
+    with service.store.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE customer_facts RENAME TO gone")
+    response = service.ask("anna", token_of("anna"), placements=[{"name": "all", "kind": "products", "limit": 50}])
+    assert response.status_code == 200
+    assert (response.json()["mode"], response.json()["suitability"]) == ("safe", "unreadable")
+    assert not {"p02", "p05", "p08", "p11"} & set(items(response))
+
+
+def test_recommend_decision_log_down_still_answers_and_counts(service: Service) -> None:
+    with service.store.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE decisions RENAME TO gone")
+    assert service.ask("anna", token_of("anna")).status_code == 200
+    assert 'dependency="decision_log"} 1.0' in service.client.get("/metrics").text
+
+
+def test_recommend_decision_is_recorded(service: Service) -> None:
+    body = service.ask("anna", token_of("anna"), placements=BOTH).json()
+    with service.store.reading() as connection:
+        row = connection.execute(select(decisions)).mappings().one()
+        assert connection.scalar(select(func.count()).select_from(decisions)) == 1
+    assert (row["decision_id"], row["request_id"], row["customer_id"]) == (
+        body["decision_id"],
+        body["request_id"],
+        "anna",
+    )
+    assert row["created_at"] == NOW
+    assert row["answer"]["placements"] == body["placements"]
+    assert row["answer"]["removals"]["home"]["LIFE_PAUSED"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"placements": []}, "/body/placements"),
+        ({"placements": None}, "/body/placements"),
+        ({"placements": [{"name": "a", "kind": "films"}]}, "/body/placements/0/kind"),
+        ({"placements": [{"name": "a", "kind": "products", "limit": 0}]}, "/body/placements/0/limit"),
+        ({"placements": [{"name": "a", "kind": "products", "limit": 51}]}, "/body/placements/0/limit"),
+        ({"placements": [{"name": "a", "kind": "products"}] * 2}, "/body"),
+        ({"colour": "red"}, "/body/colour"),
+        ({"customer_id": "a\u0000b"}, "/body/customer_id"),
+        ({"customer_id": "x" * 129}, "/body/customer_id"),
+        ({"locale": "not a locale"}, "/body/locale"),
+    ],
+)
+def test_recommend_malformed_body_is_a_problem_with_a_pointer(
+    service: Service, change: dict[str, Any], pointer: str
+) -> None:
+    body = {"customer_id": "anna", "placements": BOTH, **change}
+    response = service.client.post("/v1/recommendations", json=body, headers=bearer(token_of(None)))
+    assert response.status_code == 422
+    assert response.headers["content-type"] == PROBLEM
+    assert pointer in [error["pointer"] for error in response.json()["errors"]]
+    assert set(response.json()["errors"][0]) == {"pointer", "detail"}  # never what was sent
+
+
+@pytest.mark.parametrize("body", ["", "{", "nope", "[1, 2"])
+def test_recommend_body_that_is_not_json_is_a_bad_request(service: Service, body: str) -> None:
+    headers = {**bearer(token_of("anna")), "Content-Type": "application/json"}
+    response = service.client.post("/v1/recommendations", content=body, headers=headers)
+    assert response.status_code in (400, 422)
+    assert response.headers["content-type"] == PROBLEM
+
+
+def _forged(key: str = SECRET, algorithm: str = "HS256", **changes: Any) -> str:
+    now = datetime.now(UTC)
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "anna", "iat": now, "exp": now + timedelta(hours=1)}
+    claims |= {"scope": READ, "customer_id": "anna"} | changes
+    return jwt.encode({name: value for name, value in claims.items() if value is not None}, key, algorithm=algorithm)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "nonsense",
+        _forged(key="another-key-" + "y" * 40),
+        _forged(algorithm="HS512"),
+        _forged(key="", algorithm="none"),
+        _forged(aud="another-api"),
+        _forged(aud=None),
+        _forged(iss="somebody"),
+        _forged(exp=datetime.now(UTC) - timedelta(seconds=1)),
+        _forged(exp=None),
+        _forged(customer_id=7),
+        _forged(customer_id=""),
+    ],
+)
+def test_recommend_token_that_is_not_ours_is_unauthorised(service: Service, token: str) -> None:
+    response = service.ask("anna", token)
+    assert response.status_code == 401
+    assert response.headers["content-type"] == PROBLEM
+    assert response.headers["www-authenticate"].startswith("Bearer")
+    assert response.json()["detail"] == "the bearer token is not valid"
+
+
+def test_recommend_no_token_and_wrong_scope(service: Service) -> None:
+    assert service.client.post("/v1/recommendations", json={"placements": BOTH}).status_code == 401
+    response = service.ask("anna", token_of("anna", WRITE))
+    assert response.status_code == 403
+    assert READ in response.json()["detail"]
+
+
+def test_unknown_path_and_method_are_problems(service: Service) -> None:
+    for response, status in ((service.client.get("/nope"), 404), (service.client.get("/v1/recommendations"), 405)):
+        assert response.status_code == status
+        assert response.headers["content-type"] == PROBLEM
+
+
+def test_failure_of_our_own_is_a_problem_without_internals(service: Service) -> None:
+    service.app.state.services.engine.model = None
+    response = service.ask("anna", token_of("anna"))
+    assert response.status_code == 500
+    assert response.headers["content-type"] == PROBLEM
+    assert "NoneType" not in response.text
+
+
+def test_request_id_of_the_client_is_kept_if_harmless(service: Service) -> None:
+    assert service.client.get("/livez", headers={"X-Request-Id": "abc-1"}).headers["x-request-id"] == "abc-1"
+    assert (
+        service.client.get("/livez", headers={"X-Request-Id": "a b<script>"}).headers["x-request-id"] != "a b<script>"
+    )
