@@ -127,7 +127,7 @@ class Materialiser:
         return int(self._schema(view)[:8], 16)
 
     def _state(self) -> dict[str, Any]:
-        """What is true when all is written. Feast's sources are absolute paths, so a home that moved is not the same."""
+        """What is true when all is written. Feast's sources are absolute paths: a home that moved is another."""
         schemas = {view.name: self._schema(view) for view in self.manifest.views}
         where = {"store": self.settings.identity, "tables": str(self.tables.resolve())}
         return {**where, "fingerprint": self.manifest.fingerprint, "schemas": schemas}

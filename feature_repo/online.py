@@ -21,6 +21,8 @@ from recsys.errors import FeatureError
 from recsys.features.spec import AS_OF, ColumnType, FeatureView
 from recsys.schema import EVENT_TIMESTAMP
 
+_IDS_A_READ: Final = 5_000
+"""SQLite takes at most 32,766 values in a query."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIELDS: Final = MappingProxyType(
     {
@@ -65,11 +67,13 @@ class OnlineView:
         self._types = {AS_OF: ColumnType.INT, **{column.name: column.type for column in view.columns}}
 
     def read(self, ids: Sequence[str]) -> list[Row | None]:
-        """The rows of N entities, None where there is none, in one read."""
-        if not ids:
-            return []
-        found = self._provider.online_read(self._config, self._feast_view, [self._key(id_) for id_ in ids])
-        return [self._decode(id_, values) for id_, (_, values) in zip(ids, found, strict=True)]
+        """The rows of N entities, None where there is none, in one read (for very many: in several)."""
+        rows: list[Row | None] = []
+        for first in range(0, len(ids), _IDS_A_READ):
+            part = ids[first : first + _IDS_A_READ]
+            found = self._provider.online_read(self._config, self._feast_view, [self._key(id_) for id_ in part])
+            rows += [self._decode(id_, values) for id_, (_, values) in zip(part, found, strict=True)]
+        return rows
 
     def write(self, rows: Sequence[Row], *, overwrite: bool = False) -> int:
         """Writes rows, and leaves alone those for which the store has a newer one.

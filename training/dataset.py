@@ -11,6 +11,7 @@ import polars as pl
 from recsys.data.contract import Dataset
 from recsys.data.splits import Part, assign_parts
 from recsys.errors import DatasetError
+from recsys.features.consent import Consent, Purpose
 from recsys.features.spec import (
     CONTENT_SERVICE,
     CUSTOMER_SERVICE,
@@ -24,7 +25,7 @@ from recsys.modeling.encoding import EncodingConfig, EntityEncoding, EntityRows
 from recsys.modeling.reader import ModelReader
 from recsys.modeling.two_tower import ModelInputs
 from recsys.schema import CONTENT_ID, CUSTOMER_ID, EVENT_TIMESTAMP, EVENT_TYPE, PRODUCT_ID, EventType, PolicyName, Table
-from training.examples import ANCHOR, ROW_ID, Labels, Ragged, TrainingSet, locate_labels, select_labels
+from training.examples import ANCHOR, POSITION, ROW_ID, WINDOW, Labels, Ragged, TrainingSet, locate_labels, select_labels
 from training.point_in_time import join_features
 
 _JOIN_CHUNK = 100_000
@@ -150,7 +151,9 @@ class DatasetBuilder:
         self.home = home
         self.config = config
         self.manifest = FeatureManifest.read(home / "features")
-        self.parts = load_parts(dataset)
+        parts = load_parts(dataset)
+        self.parts = Consent(dataset).keep_now(parts.lazy(), Purpose.PROFILING).collect()
+        """Only of customers who agreed to profiling: the model learns from nobody else."""
 
     def build(self, keep: tuple[Part, ...], catalogue: Catalogue) -> Prepared:
         """Everything to train on the labels of `keep`.
@@ -257,8 +260,8 @@ def _label_arrays(
         weight=kept["weight"].cast(pl.Float32).to_numpy(),
         channel=np.array([channels.get(name or "", 0) for name in channel], np.int64),
         customer=np.array([customers[name] for name in kept[CUSTOMER_ID].to_list()], np.int64),
-        window=kept["window"].to_numpy(),
-        position=kept["position"].to_numpy(),
+        window=kept[WINDOW].to_numpy(),
+        position=kept[POSITION].to_numpy(),
         row=row[kept[ROW_ID].to_numpy()],
     )
 

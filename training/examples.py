@@ -19,6 +19,8 @@ from recsys.schema import CUSTOMER_ID, EVENT_ID
 
 ROW_ID = "row_id"
 ANCHOR = "anchor"
+WINDOW = "history_window"
+POSITION = "history_position"
 
 
 def select_labels(parts: pl.DataFrame, keep: tuple[Part, ...], stride: int) -> pl.DataFrame:
@@ -59,23 +61,23 @@ def locate_labels(labels: pl.DataFrame, anchors: pl.DataFrame) -> pl.DataFrame:
         anchors: row_id of every anchor and the `event_ids` of its history, oldest first.
 
     Returns:
-        row_id, `window` (row of `anchors`) and `position` (the state before the label): one row per label that is
-        its window's anchor or in its history.
+        row_id, `history_window` (row of `anchors`) and `history_position` (the state before the label): one row per
+        label that is its window's anchor or in its history.
     """
-    windows = anchors.with_row_index("window").with_columns(
-        pl.col("window").cast(pl.Int64), length=pl.col("event_ids").list.len().fill_null(0).cast(pl.Int64)
+    windows = anchors.with_row_index(WINDOW).with_columns(
+        pl.col(WINDOW).cast(pl.Int64), length=pl.col("event_ids").list.len().fill_null(0).cast(pl.Int64)
     )
     placed = labels.select(ROW_ID, ANCHOR, EVENT_ID).join(
-        windows.select("window", "length", pl.col(ROW_ID).alias(ANCHOR)), on=ANCHOR
+        windows.select(WINDOW, "length", pl.col(ROW_ID).alias(ANCHOR)), on=ANCHOR
     )
-    own = placed.filter(pl.col(ROW_ID) == pl.col(ANCHOR)).select(ROW_ID, "window", position="length")
+    own = placed.filter(pl.col(ROW_ID) == pl.col(ANCHOR)).select(ROW_ID, WINDOW, pl.col("length").alias(POSITION))
     entries = (
-        windows.select("window", pl.col("event_ids").alias(EVENT_ID), position=pl.int_ranges("length"))
+        windows.select(WINDOW, pl.col("event_ids").alias(EVENT_ID), pl.int_ranges("length").alias(POSITION))
         .filter(pl.col(EVENT_ID).list.len() > 0)
-        .explode(EVENT_ID, "position")
+        .explode(EVENT_ID, POSITION)
     )
-    inner = placed.filter(pl.col(ROW_ID) != pl.col(ANCHOR)).join(entries, on=["window", EVENT_ID])
-    return pl.concat([own, inner.select(ROW_ID, "window", "position")]).sort(ROW_ID)
+    inner = placed.filter(pl.col(ROW_ID) != pl.col(ANCHOR)).join(entries, on=[WINDOW, EVENT_ID])
+    return pl.concat([own, inner.select(ROW_ID, WINDOW, POSITION)]).sort(ROW_ID)
 
 
 @dataclass(frozen=True)

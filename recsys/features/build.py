@@ -11,7 +11,7 @@ import polars as pl
 from rich.progress import Progress
 
 from recsys.data.contract import Dataset
-from recsys.errors import FeatureError
+from recsys.errors import FeatureError, RecsysError
 from recsys.features.behaviour import plan_behaviour
 from recsys.features.config import FeatureConfig
 from recsys.features.consent import Consent
@@ -29,7 +29,7 @@ from recsys.schema import CUSTOMER_ID, Table
 
 __all__ = ["BuildReport", "FeatureConfig", "build_features", "is_current"]
 
-BUILD_VERSION: Final = 1
+BUILD_VERSION: Final = 2
 """Raised with every change to what the tables hold, so that tables of older code are built anew."""
 _REPORT_FILE = "report.json"
 
@@ -66,11 +66,10 @@ def build_features(
         FeatureError: a number is not finite, or text or image features are refused.
         ConfigError: an encoder cannot be loaded, or a declared feature is forbidden.
     """
-    fingerprint = _fingerprint(dataset, config)
-    if (folder / MANIFEST_FILE).exists():
-        manifest = FeatureManifest.read(folder)
-        if manifest.fingerprint == fingerprint:
-            return _report(folder, manifest, changed=False)
+    fingerprint = _fingerprint(dataset, config, progress)
+    present = _present(folder)
+    if present is not None and present.fingerprint == fingerprint:
+        return _report(folder, present, changed=False)
     building = folder.with_name(f".{folder.name}.building")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
@@ -90,12 +89,22 @@ def build_features(
 
 def is_current(dataset: Dataset, folder: Path, config: FeatureConfig) -> bool:
     """Whether `build_features` would have nothing to do: this very dataset and config were built already."""
-    built = (folder / MANIFEST_FILE).exists()
-    return built and FeatureManifest.read(folder).fingerprint == _fingerprint(dataset, config)
+    present = _present(folder)
+    return present is not None and present.fingerprint == _fingerprint(dataset, config)
 
 
-def _fingerprint(dataset: Dataset, config: FeatureConfig) -> str:
-    content = f"{BUILD_VERSION}|{dataset.fingerprint()}|{config.model_dump_json()}"
+def _present(folder: Path) -> FeatureManifest | None:
+    """The manifest of the tables that are there; None where there are none, or only such as older code wrote."""
+    if not (folder / _REPORT_FILE).exists():
+        return None
+    try:
+        return FeatureManifest.read(folder)
+    except RecsysError:
+        return None
+
+
+def _fingerprint(dataset: Dataset, config: FeatureConfig, progress: Progress | None = None) -> str:
+    content = f"{BUILD_VERSION}|{dataset.fingerprint(progress)}|{config.model_dump_json()}"
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

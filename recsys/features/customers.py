@@ -1,4 +1,4 @@
-"""customer_profile: who the customer is, one row per row of the customers table.
+"""customer_profile: who the customer is, one row per row of the customers table, if he agreed to profiling.
 
 Ids, the vulnerability flags and what only rules read (risk_assessed_at, kyc_status, time_zone) are left out.
 """
@@ -59,7 +59,8 @@ def plan_profile(sources: Sources) -> ViewPlan | None:
     view = FeatureView(name=ViewName.CUSTOMER_PROFILE, entity=Entity.CUSTOMER, columns=columns)
 
     def frames(customers: CustomerRange) -> Iterator[pl.DataFrame]:
-        rows = customers.of(dataset.scan(Table.CUSTOMERS)).sort(_KEYS).collect()
+        everybody = customers.of(dataset.scan(Table.CUSTOMERS))
+        rows = sources.consent.keep_now(everybody, Purpose.PROFILING).sort(_KEYS).collect()
         profile = rows.select(*_KEYS, *attribute_expressions(attributes))
         yield profile.with_columns(_text_vectors(sources, rows, name) for name in texts)
 
@@ -67,10 +68,9 @@ def plan_profile(sources: Sources) -> ViewPlan | None:
 
 
 def _text_vectors(sources: Sources, rows: pl.DataFrame, name: str) -> pl.Series:
-    """A declared text of the customers, embedded only where they agreed to profiling and to the analysis of texts."""
+    """A declared text of the customers, embedded only where they agreed to the analysis of texts."""
     keyed = rows.select(*_KEYS, name).with_row_index("row")
-    profiled = sources.consent.keep_now(keyed.lazy(), Purpose.PROFILING)
-    allowed = sources.consent.keep_at_the_time(profiled, Purpose.TEXT_ANALYSIS).select("row", name).collect()
+    allowed = sources.consent.keep_at_the_time(keyed.lazy(), Purpose.TEXT_ANALYSIS).select("row", name).collect()
     texts = keyed.select("row").join(allowed, on="row", how="left", maintain_order="left")[name].to_list()
     return vector_series(f"{name}_vector", sources.encodings.texts(ViewName.CUSTOMER_PROFILE, texts))
 

@@ -15,11 +15,11 @@ from recsys.simulator.journal import customer_id, moments
 from recsys.simulator.lexicon import Lexicon, draw, misspell
 from recsys.simulator.world import NEEDS, Floats, Ints
 
-_SMALLTALK: Final = 0.32
+_SMALLTALK: Final = 0.28
 """Share of messages that say nothing of a need."""
 _CANARY: Final = 0.006
 """Share of chats that carry an invented card number, telephone number, address or account."""
-_PICTURES: Final = 2.0
+_PICTURES: Final = 3.5
 """Expected pictures over 180 days of a customer who sends any."""
 MESSAGE_SCHEMA: Final[dict[str, Any]] = {
     "message_id": pl.String,
@@ -43,12 +43,12 @@ def write_messages(
     """The messages of a block, ordered by customer and time, without message_id."""
     words = random.Random(int(rng.integers(2**62)))
     rate = config.messages_per_customer * np.minimum(population.traits.activity, 3) ** 0.5
-    customer, at = _moments(population, population.writes * rate, clock, rng)
+    customer, at = _moments(population, population.writes * rate, 0, clock, rng)
     need = _choose_needs(population, customer, clock.day_of(at), 0, rng)
     need[rng.random(len(need)) < _SMALLTALK] = -1
     writer = _Writer(lexicon, words)
     lines = [writer.write(None if number < 0 else NEEDS[number]) for number in need.tolist()]
-    sender, sent_at = _moments(population, population.sends * np.full(population.count, _PICTURES), clock, rng)
+    sender, sent_at = _moments(population, population.sends * np.full(population.count, _PICTURES), 2, clock, rng)
     shown = _choose_needs(population, sender, clock.day_of(sent_at), 2, rng)
     picture = _choose_pictures(population, pictures, sender, shown, rng)
     lines += [(draw(lexicon.messages.captions, words), "chat") for _ in sender]
@@ -110,14 +110,18 @@ class _Writer:
 
 
 def _moments(
-    population: Population, rate: np.ndarray, clock: Clock, rng: np.random.Generator
+    population: Population, rate: np.ndarray, modality: int, clock: Clock, rng: np.random.Generator
 ) -> tuple[Ints, Ints]:
-    """Customers and moments of messages at `rate` a customer in 180 days, none before the customer joined."""
+    """Customers and moments of messages at up to about `rate` a customer in 180 days.
+
+    Nobody writes before he joined, and whoever has a need that shows in the modality writes more often.
+    """
     days = len(clock.days)
-    customer = np.repeat(np.arange(population.count), rng.poisson(rate * days / 180))
+    customer = np.repeat(np.arange(population.count), rng.poisson(1.5 * rate * days / 180))
     day = rng.integers(0, days, len(customer))
-    known = day > population.joined_day[customer]
-    customer, day = customer[known], day[known]
+    pressing = (population.needs[day // 7, customer] * population.traits.shown[modality, customer]).max(axis=1)
+    kept = (day > population.joined_day[customer]) & (rng.random(len(customer)) < 0.3 + 0.7 * pressing)
+    customer, day = customer[kept], day[kept]
     return customer, clock.moment(day, population.country[customer], (8, 22), rng)
 
 
@@ -126,7 +130,7 @@ def _choose_needs(
 ) -> Ints:
     """The need that each message is about: strong needs far more often, and only those that show in the modality."""
     needs = population.needs[day // 7, customer]
-    weights: Floats = needs**1.6 * population.traits.shown[modality, customer] + 0.004
+    weights: Floats = needs**2 * population.traits.shown[modality, customer] + 0.002
     edges = np.cumsum(weights, axis=1)
     return (rng.random(len(customer))[:, None] * edges[:, -1:] >= edges).sum(axis=1)
 

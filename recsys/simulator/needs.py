@@ -19,7 +19,7 @@ def draw_needs(stage: Ints, weeks: int, rng: np.random.Generator) -> Floats:
     path = np.clip(path + rng.normal(0, 0.02, path.shape).astype(np.float32), 0, 1)
     standing = _draw_standing(stage, rng)
     for slot in range(_STANDING):
-        lasts = rng.geometric(1 / 28, count) + 6
+        lasts = rng.geometric(1 / 45, count) + 8
         present = (rng.random(count) < (1.0, 0.5)[slot]).astype(np.float32)
         _add_episode(path, standing[:, slot], -rng.integers(0, 12, count), lasts, present, rng)
     weights, woken = life_event_weights()

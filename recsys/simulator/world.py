@@ -114,18 +114,18 @@ _LIFE_EVENTS: Final[dict[str, tuple[tuple[str, ...], dict[str, float]]]] = {
 }
 _SHOWN: Final[dict[str, tuple[float, float, float]]] = {
     # need: probability that it shows in texts, in transactions, in pictures sent
-    "saving": (0.70, 0.15, 0.45),
-    "certainty": (0.80, 0.10, 0.30),
-    "everyday": (0.25, 0.90, 0.30),
-    "travel": (0.35, 0.80, 0.75),
-    "home": (0.75, 0.30, 0.75),
-    "car": (0.40, 0.70, 0.75),
-    "family": (0.30, 0.85, 0.60),
-    "education": (0.70, 0.50, 0.50),
-    "investing": (0.75, 0.20, 0.35),
-    "retirement": (0.80, 0.10, 0.55),
-    "wealth": (0.40, 0.60, 0.45),
-    "liquidity": (0.75, 0.60, 0.15),
+    "saving": (0.85, 0.15, 0.55),
+    "certainty": (0.90, 0.10, 0.45),
+    "everyday": (0.30, 0.90, 0.45),
+    "travel": (0.50, 0.75, 0.90),
+    "home": (0.90, 0.30, 0.90),
+    "car": (0.60, 0.65, 0.90),
+    "family": (0.45, 0.80, 0.80),
+    "education": (0.85, 0.45, 0.70),
+    "investing": (0.90, 0.20, 0.55),
+    "retirement": (0.90, 0.10, 0.75),
+    "wealth": (0.55, 0.60, 0.65),
+    "liquidity": (0.85, 0.60, 0.25),
 }
 _NEED_SCENES: Final[dict[str, tuple[str, ...]]] = {
     "saving": ("piggy", "coins"),

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Engine, Table, create_engine, event, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from recsys.errors import HomeError
 from serving.store.tables import METADATA, SCHEMA_VERSION, schema_version
@@ -57,7 +57,7 @@ class Store:
                 METADATA.create_all(connection)
                 connection.execute(self.upsert(schema_version).on_conflict_do_nothing(), [{"version": SCHEMA_VERSION}])
                 versions = list(connection.scalars(select(schema_version.c.version)))
-        except (OperationalError, ProgrammingError) as error:
+        except DBAPIError as error:
             raise HomeError(f"the store {self.name} cannot be used: {error.orig}") from error
         if versions != [SCHEMA_VERSION]:
             raise HomeError(f"the store {self.name} has schema version {max(versions)}, this is {SCHEMA_VERSION}")

@@ -7,7 +7,7 @@ import pytest
 from recsys.data.contract import Dataset
 from recsys.errors import FeatureError
 from recsys.features import build
-from recsys.features.build import BuildReport, FeatureConfig, build_features
+from recsys.features.build import BuildReport, FeatureConfig, build_features, is_current
 from recsys.features.plan import customer_ranges
 from recsys.features.spec import Entity, FeatureManifest, ViewName
 from recsys.features.tables import check_tables
@@ -44,6 +44,8 @@ def test_build_again_does_nothing(
 ) -> None:
     before = {file: file.stat().st_mtime_ns for file in tables.iterdir()}
     again = build_features(bank, tables, encodings_folder, config)
+    assert is_current(bank, tables, config)
+    assert not is_current(bank, tables, FeatureConfig(history_length=7))
     assert not again.changed
     assert (again.manifest, again.rows, again.missing) == (built.manifest, built.rows, built.missing)
     assert {file: file.stat().st_mtime_ns for file in tables.iterdir()} == before
@@ -104,6 +106,13 @@ def test_build_over_the_rest_of_a_killed_one_succeeds(bank: Dataset, encodings_f
     report = build_features(dataset, home / "features", encodings_folder, FeatureConfig())
     check_tables(home / "features", report.manifest)
     assert [path.name for path in home.iterdir()] == ["features"]
+
+
+def test_build_over_tables_of_older_code_starts_over(encodings_folder: Path, tmp_path: Path) -> None:
+    dataset = write_tiny_bank(tmp_path / "bank", customers=5)
+    build_features(dataset, tmp_path / "features", encodings_folder, FeatureConfig())
+    (tmp_path / "features/manifest.json").write_text('{"a_key_of_yore": 1}')
+    assert build_features(dataset, tmp_path / "features", encodings_folder, FeatureConfig()).changed
 
 
 def test_build_with_required_tables_only_has_the_views_that_they_feed(encodings_folder: Path, tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import BEHAVIOUR_VIEW, HISTORY_VIEW, Service, add_customer, bearer, event, token_of
 from sqlalchemy import func, select
 
 from recsys.testing.tiny_scorer import NOW
 from serving.store.tables import events, holdings
+from serving.testing import BEHAVIOUR_VIEW, HISTORY_VIEW, Service, add_customer, bearer, event, token_of
 from serving.tokens import READ, Shown, TrackingSigner
 
 ALL = [{"name": "all", "kind": "products", "limit": 50}]

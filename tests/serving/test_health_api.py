@@ -1,6 +1,6 @@
 """Health, metrics and the OpenAPI document."""
 
-from conftest import Service, event, token_of
+from serving.testing import Service, event, token_of
 
 
 def test_livez_and_readyz_of_a_running_service(service: Service) -> None:

@@ -5,11 +5,11 @@ from typing import Any
 
 import jwt
 import pytest
-from conftest import SECRET, Service, add_customer, bearer, token_of
 from sqlalchemy import func, select
 
 from recsys.testing.tiny_scorer import NOW, SEGMENT, TEXT, asks_for
 from serving.store.tables import decisions
+from serving.testing import SIGNING_KEY, Service, add_customer, bearer, token_of
 from serving.tokens import AUDIENCE, ISSUER, READ, WRITE
 
 BOTH = [
@@ -162,7 +162,7 @@ def test_recommend_body_that_is_not_json_is_a_bad_request(service: Service, body
     assert response.headers["content-type"] == PROBLEM
 
 
-def _forged(key: str = SECRET, algorithm: str = "HS256", **changes: Any) -> str:
+def _forged(key: str = SIGNING_KEY, algorithm: str = "HS256", **changes: Any) -> str:
     now = datetime.now(UTC)
     claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "anna", "iat": now, "exp": now + timedelta(hours=1)}
     claims |= {"scope": READ, "customer_id": "anna"} | changes

@@ -4,20 +4,20 @@ import socket
 from pathlib import Path
 
 import pytest
-from conftest import SECRET
 from pydantic import ValidationError
 
 from recsys.errors import HomeError, ModelError, SchemaMismatchError
 from serving.loading import check_schema, find_champion
 from serving.run import listen, serve
 from serving.settings import Settings
+from serving.testing import SIGNING_KEY
 
 
 def test_serve_busy_port_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(HomeError, match=f"cannot listen on 127.0.0.1:{port}"):
-            serve(Settings(home=tmp_path / "none", port=port, secret=SECRET))
+            serve(Settings(home=tmp_path / "none", port=port, secret=SIGNING_KEY))
     assert not (tmp_path / "none").exists()
 
 
@@ -26,7 +26,7 @@ def test_serve_without_champion_says_what_to_do_and_frees_the_port(tmp_path: Pat
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with pytest.raises(ModelError, match="train and promote one"):
-        serve(Settings(home=tmp_path, port=port, secret=SECRET))
+        serve(Settings(home=tmp_path, port=port, secret=SIGNING_KEY))
     listen("127.0.0.1", port).close()
 
 

@@ -145,7 +145,7 @@ def test_open_store_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://host/db"])
 def test_store_url_of_another_kind_is_refused(url: str) -> None:
-    with pytest.raises(HomeError, match="use SQLite or PostgreSQL|cannot be read"):
+    with pytest.raises(HomeError, match=r"use SQLite or PostgreSQL|cannot be read"):
         Store(url)
 
 
