@@ -126,6 +126,7 @@ class Bundle(NamedTuple):
                 content_popularity=_load_popularity(folder / "content_popularity.safetensors")
                 if has_contents
                 else None,
+                product_prior=vectors["prior"],
             )
         except (OSError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
             raise ModelError(f"the bundle {folder} is incomplete ({error}): train again") from error

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import yaml
 
-from recsys.config import BaseConfig, read_yaml
+from recsys.config import BaseConfig
 from recsys.errors import HomeError
 
 _FILE = "home.yaml"
-_SECRET = "secret"
+_KEY_FILE = "secret"
 
 
 class HomeRecord(BaseConfig):
@@ -85,7 +85,7 @@ class Home:
 
     def secret(self) -> str:
         """The signing key of the local server, made at first use, readable by its owner only."""
-        file = self.path / _SECRET
+        file = self.path / _KEY_FILE
         if not file.exists():
             self.path.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -9,7 +9,8 @@ import torch
 
 from recsys.bundle import Bundle
 from recsys.modeling.batches import HistoryBatch
-from recsys.modeling.reader import HISTORY_VIEW, Columns, CustomerRows, ModelReader
+from recsys.modeling.encoding import Columns
+from recsys.modeling.reader import HISTORY_VIEW, CustomerRows, ModelReader
 from recsys.modeling.two_tower import ItemVectors, TwoTower
 from recsys.schema import Kind, Modality
 

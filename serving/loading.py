@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -14,6 +15,7 @@ from recsys.features.spec import FeatureManifest
 from recsys.home import Home
 from recsys.policy.engine import PolicyEngine
 from recsys.policy.pack import load_pack
+from recsys.schema import Kind
 from serving.settings import Settings
 from serving.store.database import Store
 
@@ -135,6 +137,14 @@ def check_schema(bundle_hash: str, store_hash: str) -> None:
         raise SchemaMismatchError(bundle_hash, store_hash)
 
 
+def warm(model: ServedModel) -> None:
+    """Runs the model once, for a customer of whom nothing is known: its first pass is slower than the others."""
+    scorer = model.pipeline.scorer
+    vectors = scorer.encode([{}], [datetime.now(UTC)])
+    for kind in Kind:
+        scorer.score(vectors, kind)
+
+
 def load_components(settings: Settings) -> Components:
     """Loads and checks everything; the first request finds it warm.
 
@@ -161,4 +171,5 @@ def load_components(settings: Settings) -> Components:
         event_weights=bundle.manifest.event_weights,
     )
     features.warm()
+    warm(model)
     return Components(model, features, store)

@@ -60,7 +60,9 @@ def _serve_here(settings: Settings, listener: socket.socket) -> None:
 
     components = load_components(settings)  # here and not in the lifespan: an error reaches the command line plainly
     app = create_app(settings, load=lambda _: components)
-    config = uvicorn.Config(app, log_level="info", timeout_graceful_shutdown=GRACE_SECONDS, backlog=BACKLOG)
+    config = uvicorn.Config(
+        app, log_level="info", access_log=False, timeout_graceful_shutdown=GRACE_SECONDS, backlog=BACKLOG
+    )
     server = uvicorn.Server(config)
     server.run(sockets=[listener])
     if not server.started:
@@ -77,6 +79,7 @@ def _serve_workers(settings: Settings, listener: socket.socket, workers: int) ->
     config = uvicorn.Config(
         "serving.app:app_from_environment",
         factory=True,
+        access_log=False,
         workers=workers,
         timeout_graceful_shutdown=GRACE_SECONDS,
         backlog=BACKLOG,

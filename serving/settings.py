@@ -26,8 +26,8 @@ class Settings(BaseSettings):
     """Signs tokens; None: the home's own random key, for local use."""
     database_url: str | None = None
     """SQLAlchemy URL of the SQL store; None: SQLite in the home."""
-    sqlite_synchronous: Synchronous = "FULL"
-    """FULL: what was acknowledged outlives a power cut; NORMAL: a killed process only, and is faster."""
+    sqlite_synchronous: Synchronous = "NORMAL"
+    """NORMAL: what was acknowledged outlives a killed process; FULL: a power cut too, for some ms a write."""
     max_future_seconds: int = Field(default=300, ge=0)
     """How far an app's clock may be ahead: an event later than this is refused."""
     torch_threads: int = Field(default=1, ge=1)

@@ -25,7 +25,17 @@ from recsys.modeling.encoding import EncodingConfig, EntityEncoding, EntityRows
 from recsys.modeling.reader import ModelReader
 from recsys.modeling.two_tower import ModelInputs
 from recsys.schema import CONTENT_ID, CUSTOMER_ID, EVENT_TIMESTAMP, EVENT_TYPE, PRODUCT_ID, EventType, PolicyName, Table
-from training.examples import ANCHOR, POSITION, ROW_ID, WINDOW, Labels, Ragged, TrainingSet, locate_labels, select_labels
+from training.examples import (
+    ANCHOR,
+    POSITION,
+    ROW_ID,
+    WINDOW,
+    Labels,
+    Ragged,
+    TrainingSet,
+    locate_labels,
+    select_labels,
+)
 from training.point_in_time import join_features
 
 _JOIN_CHUNK = 100_000

@@ -31,7 +31,9 @@ def plot_training(history: Sequence[Epoch], path: Path) -> None:
     right.spines["top"].set_visible(False)
     best = max(history, key=lambda epoch: epoch.score, default=None)
     if best is not None and best.score == best.score:
-        right.annotate(f"best: epoch {best.number}", (best.number, best.score), textcoords="offset points", xytext=(4, 6))
+        right.annotate(
+            f"best: epoch {best.number}", (best.number, best.score), textcoords="offset points", xytext=(4, 6)
+        )
     figure.savefig(path)
 
 
@@ -41,7 +43,9 @@ def plot_methods(report: dict[str, Any], path: Path) -> None:
     metric = f"ndcg@{report['k']}"
     rows = [(name, values[metric]) for name, values in report["methods"].items()]
     _bars(axes, rows, [_COLOURS.get(name, "#8b949e") for name, _ in rows])
-    axes.set(xlabel=metric.upper(), title=f"{report['dataset']}: {report['queries']} customers of the {report['part']} part")
+    axes.set(
+        xlabel=metric.upper(), title=f"{report['dataset']}: {report['queries']} customers of the {report['part']} part"
+    )
     figure.savefig(path)
 
 
@@ -62,4 +66,6 @@ def _bars(axes: Any, rows: Sequence[tuple[str, dict[str, float]]], colours: Sequ
     axes.barh(names, means, xerr=errors, color=colours, error_kw={"elinewidth": 1, "capsize": 3})
     axes.invert_yaxis()
     for position, (mean, values) in enumerate(zip(means, (v for _, v in rows), strict=True)):
-        axes.annotate(f" {mean:.3f}", (values["high"], position), va="center", xytext=(3, 0), textcoords="offset points")
+        axes.annotate(
+            f" {mean:.3f}", (values["high"], position), va="center", xytext=(3, 0), textcoords="offset points"
+        )

@@ -77,7 +77,7 @@ def segments_as_of(dataset: Dataset, asked: pl.DataFrame) -> list[str | None]:
         return [None] * len(asked)
     rows = dataset.scan(Table.CUSTOMERS).select(CUSTOMER_ID, EVENT_TIMESTAMP, "segment").sort(EVENT_TIMESTAMP).collect()
     wanted = asked.select(CUSTOMER_ID, EVENT_TIMESTAMP).with_row_index("_order").sort(EVENT_TIMESTAMP)
-    joined = wanted.join_asof(rows, on=EVENT_TIMESTAMP, by=CUSTOMER_ID, strategy="backward")
+    joined = wanted.join_asof(rows, on=EVENT_TIMESTAMP, by=CUSTOMER_ID, strategy="backward", check_sortedness=False)
     return joined.sort("_order")["segment"].to_list()
 
 

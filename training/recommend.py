@@ -187,4 +187,4 @@ class BatchRecommender:
         missing = tuple(
             tuple(m for m, here in zip(self.recommender.modalities, row, strict=True) if not here) for row in present
         )
-        return Understanding(self.recommender.encode_rows(rows), present.any(axis=1), missing)
+        return Understanding(self.recommender.encode_rows(rows), np.asarray(present.any(axis=1)), missing)

@@ -60,9 +60,7 @@ class Tracker:
         with self._mlflow.start_run(run_name=name) as run:
             yield run.info.run_id
 
-    def log_outcome(
-        self, outcome: TrainingOutcome, config: dict[str, Any], fingerprint: str, seconds: float
-    ) -> None:
+    def log_outcome(self, outcome: TrainingOutcome, config: dict[str, Any], fingerprint: str, seconds: float) -> None:
         """Parameters, metrics per epoch, the frozen split's report, plots and cost of the active run."""
         mlflow = self._mlflow
         mlflow.log_params({key: str(value)[:250] for key, value in flatten(config).items()})
@@ -108,7 +106,9 @@ class Tracker:
         )
         version = str(info.registered_model_version)
         self._client.set_registered_model_alias(REGISTERED_MODEL, CHALLENGER, version)
-        self._client.set_model_version_tag(REGISTERED_MODEL, version, "gate", "passed" if decision.passed else "refused")
+        self._client.set_model_version_tag(
+            REGISTERED_MODEL, version, "gate", "passed" if decision.passed else "refused"
+        )
         if decision.passed:
             self._client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, version)
         return RegisteredVersion(version, info.run_id or "", decision.passed)
@@ -124,7 +124,7 @@ class Tracker:
             path = mlflow.artifacts.download_artifacts(f"models:/{REGISTERED_MODEL}@{alias}")
         except mlflow.exceptions.MlflowException as error:
             raise ModelError(
-                f"no {alias} in {self.folder}: train and promote one with `recsys train DATASET` ({error.message[:120]})"
+                f"no {alias} in {self.folder}: train one with `recsys train DATASET` ({error.message[:120]})"
             ) from error
         return Path(path) / "artifacts" / "bundle"
 

@@ -1,7 +1,10 @@
 """One Typer command per verb. Every verb imports what it needs when it runs, so that `--help` is quick."""
 
 import json
+import logging
+import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +19,7 @@ app = typer.Typer(
     name="recsys",
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_show_locals=False,
     rich_markup_mode="rich",
     help="An open, multimodal, lawful recommendation engine for banks. Start with [bold]recsys demo[/bold].",
 )
@@ -78,7 +82,7 @@ def simulate(
 
     Example: recsys simulate --out bank --customers 1000 --days 120
     """
-    from recsys.simulator.simulate import SimulatorConfig, simulate
+    from recsys.simulator import SimulatorConfig, simulate
 
     values = {"customers": customers, "products": products, "days": days, "language": language, "seed": seed}
     config = SimulatorConfig.parse(values, source="recsys simulate")
@@ -275,10 +279,29 @@ def demo(
         serve_champion(context.obj, "127.0.0.1", port, 1)
 
 
-def main() -> None:
-    """Runs the command line: exit code 0 done, 1 the input is at fault, 2 the call is at fault."""
+def prepare_process() -> None:
+    """What has to be set before the heavy libraries load.
+
+    Threads of torch that wait must sleep: spinning, they made an epoch 15 times slower beside another busy process.
+    MLflow's bars and migrations would only bury ours.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    for name in ("alembic", "mlflow", "torch.fx"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line: exit code 0 done, 1 the input is at fault, 2 the call is at fault.
+
+    Args:
+        arguments: instead of those of the process.
+    """
+    prepare_process()
     try:
-        app()
+        app(args=arguments)
     except RecsysError as error:
         Console(stderr=True).print(f"[red]error:[/red] {_plain(str(error))}", highlight=False)
         sys.exit(1)

@@ -1,27 +1,44 @@
-"""Results as lines for a terminal."""
+"""Results as lines for a terminal of 80 columns."""
 
 from typing import Any
 
+_WITH_INTERVAL = ("ndcg", "recall")
+
 
 def describe_evaluation(report: dict[str, Any]) -> list[str]:
-    """An evaluation as a table: methods, then slices."""
-    k, short = report["k"], "ndcg@5"
-    head = f"[bold]{report['dataset']}[/bold] · {report['queries']:,} customers · {report['measured_on']}"
-    names = [f"ndcg@{k}", f"recall@{k}", f"mrr@{k}", short]
-    lines = [head, f"  {'':<22}" + "".join(f"{name:>24}" for name in names)]
+    """An evaluation as a table: methods, then differences, then slices."""
+    k = report["k"]
+    names = [f"ndcg@{k}", f"recall@{k}", f"mrr@{k}", "ndcg@5"]
+    title = f"[bold]{report['dataset']}[/bold] · {report['queries']:,} customers"
+    lines = [f"{title} · measured on {report['measured_on']}"]
+    lines.append(f"{'':<20}" + "".join(_head(name) for name in names))
     for method, metrics in report["methods"].items():
-        lines.append(f"  {method.replace('_', ' '):<22}" + "".join(f"{_interval(metrics[name]):>24}" for name in names))
-    lines.append(f"  coverage of the catalogue {report['coverage']:.2f}")
-    for name, interval in report["differences"].items():
-        lines.append(f"  model minus {name.replace('_', ' ')}: {_interval(interval)}")
+        lines.append(f"  {_words(method):<18}" + "".join(_cell(name, metrics[name]) for name in names))
+    lines += [f"  model minus {_words(name)}: {_interval(value)}" for name, value in report["differences"].items()]
     for name, value in report.items():
         if name.startswith("share_of_oracle"):
             lines.append(f"  share of the oracle's NDCG@5: {value:.1%}")
-    lines.append(f"  NDCG@{k} by slice:")
+    lines += [f"  coverage of the catalogue: {report['coverage']:.2f}", f"NDCG@{k} by slice"]
     for name, interval in report["slices"].items():
-        lines.append(f"    {name.replace('_', ' '):<20}{_interval(interval)}  n={interval['n']:,}")
+        lines.append(f"  {_words(name):<18}{_interval(interval):>23}   n={interval['n']:,}")
     return lines
 
 
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _wide(name: str) -> bool:
+    return name.split("@")[0] in _WITH_INTERVAL and name != "ndcg@5"
+
+
+def _head(name: str) -> str:
+    return f"{name:>21}" if _wide(name) else f"{name:>8}"
+
+
+def _cell(name: str, interval: dict[str, float]) -> str:
+    return f"{_interval(interval):>22}" if _wide(name) else f"{interval['mean']:>8.3f}"
+
+
 def _interval(interval: dict[str, float]) -> str:
-    return f"{interval['mean']:.4f} \\[{interval['low']:.4f}, {interval['high']:.4f}]"
+    return f"{interval['mean']:.3f} \\[{interval['low']:.3f}, {interval['high']:.3f}]"

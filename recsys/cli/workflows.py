@@ -232,7 +232,7 @@ def issue_local_token(home: Home, customer: str | None, service: str | None, sco
 def run_demo(home: Home, customers: int, port: int, console: Console, progress: Callable[[], Progress]) -> None:
     """Simulates a bank beside the state, builds, trains and promotes; prints how to ask."""
     from recsys.cli.report import describe_evaluation
-    from recsys.simulator.simulate import SimulatorConfig, simulate
+    from recsys.simulator import SimulatorConfig, simulate
     from serving.run import listen
 
     with closing(listen("127.0.0.1", port)):  # a busy port is found now and not after ten minutes
@@ -273,7 +273,7 @@ def demo_instructions(home: Home, bank: Path, port: int) -> list[str]:
         "copy and paste, in another terminal:",
         "",
         f"curl -s http://127.0.0.1:{port}/v1/recommendations -H 'content-type: application/json' \\",
-        f"  -H \"authorization: Bearer $(.venv/bin/{recsys} token --customer {customer})\" \\",
+        f'  -H "authorization: Bearer $(.venv/bin/{recsys} token --customer {customer})" \\',
         f"  -d '{json.dumps(body)}'",
         "",
         f"API documentation: http://127.0.0.1:{port}/docs",

@@ -14,7 +14,7 @@ from recsys.config import BaseConfig
 from recsys.decisions.catalogue import Catalogue
 from recsys.decisions.scoring import Features, ScoreArray
 from recsys.features.spec import ViewName, feature_name
-from recsys.policy.rules import primary
+from recsys.policy.facts import primary
 from recsys.schema import CONTENT_ID, PRODUCT_ID, Kind, Modality, ServingMode
 
 DEFAULT_LANGUAGE: Final = "en"
@@ -104,47 +104,47 @@ class Explainer:
         return [Reason(code, TEMPLATES[language][code])]
 
     def personal(
-        self, features: Features, kind: Kind, item: int, losses: dict[Modality, float], language: str
+        self, touched: Sequence[int], kind: Kind, item: int, losses: dict[Modality, float], language: str
     ) -> list[Reason]:
         """Of an item that the model ranked.
 
         Args:
-            features: the customer's row.
+            touched: the products of the customer's history (`touched`).
             kind: what the item is.
             item: its position.
             losses: how much the item's score falls without each modality.
             language: of the words.
         """
         telling = sorted((m for m in losses if losses[m] > 0), key=lambda modality: -losses[modality])
-        reasons = [self._reason(modality, features, kind, item, language) for modality in telling]
+        reasons = [self._reason(modality, touched, kind, item, language) for modality in telling]
         return reasons[: self._config.max_reasons] or [Reason(CHOSEN, TEMPLATES[language][CHOSEN])]
 
-    def _reason(self, modality: Modality, features: Features, kind: Kind, item: int, language: str) -> Reason:
+    def _reason(self, modality: Modality, touched: Sequence[int], kind: Kind, item: int, language: str) -> Reason:
         words = TEMPLATES[language]
-        title = self._similar_title(features, kind, item) if modality is Modality.HISTORY else None
+        title = self._similar_title(touched, kind, item) if modality is Modality.HISTORY else None
         if title:
             return Reason(SIMILAR, words[SIMILAR].format(title=title))
         return Reason(modality.upper(), words[modality])
 
-    def _similar_title(self, features: Features, kind: Kind, item: int) -> str | None:
+    def _similar_title(self, touched: Sequence[int], kind: Kind, item: int) -> str | None:
         """The product of the same category that the customer touched last, other than the item's own."""
         products = self._catalogue.products
         own = int(self._catalogue.product_of(kind)[item])
-        if products.category[own] is None:
-            return None
-        for touched in reversed(self._touched(features)):
-            if touched is not None and touched != own and products.category[touched] == products.category[own]:
-                return self._catalogue.product_titles[touched]
+        category = products.category[own]
+        for other in reversed(touched):
+            if other != own and category and products.category[other] == category:
+                return self._catalogue.product_titles[other]
         return None
 
-    def _touched(self, features: Features) -> list[int | None]:
-        """The products of the customer's history, oldest first."""
+    def touched(self, features: Features) -> list[int]:
+        """The positions of the products in a customer's history, oldest first."""
         history = ViewName.CUSTOMER_HISTORY
         products = features.get(feature_name(history, f"{PRODUCT_ID}s"))
         contents = features.get(feature_name(history, f"{CONTENT_ID}s"))
         products = [] if products is None else list(products)
         contents = [""] * len(products) if contents is None else list(contents)
-        return [self._product(*pair) for pair in zip(products, contents, strict=False)]
+        positions = (self._product(*pair) for pair in zip(products, contents, strict=False))
+        return [position for position in positions if position is not None]
 
     def _product(self, product_id: str, content_id: str) -> int | None:
         if product_id:

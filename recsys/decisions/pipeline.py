@@ -98,8 +98,9 @@ class _Scene(NamedTuple):
     """One customer's part of a decision, while it is made."""
 
     facts: CustomerFacts
-    features: Features | None
     present: tuple[Modality, ...]
+    touched: list[int]
+    """The products of his history, oldest first."""
     whole: Understanding
     mode: ServingMode
     language: str
@@ -176,14 +177,16 @@ class DecisionPipeline:
         language = served_language(request.context.locale, known.language[0])
         missing = tuple(self.scorer.modalities if features is None else self.scorer.missing_modalities(features))
         present = tuple(modality for modality in self.scorer.modalities if modality not in missing)
-        vectors = None
+        vectors: ScoreArray | None = None
+        touched: list[int] = []
         if features is not None and present:
+            touched = self._explainer.touched(features)
             rows = [features, *without_each(features, present)]
             vectors = self.scorer.encode(rows, [request.now] * len(rows), request.context.channel)
         first = np.zeros((1, 0), dtype=np.float32) if vectors is None else vectors[:1]
         whole = Understanding(first, np.array([vectors is not None]), (missing,))
         mode = ServingMode.SAFE if facts is None else whole.mode(0)
-        return _Scene(known, features, present, whole, mode, language, vectors)
+        return _Scene(known, present, touched, whole, mode, language, vectors)
 
     def _fill(
         self, placement: Placement, scene: _Scene, request: DecisionRequest, shown: BoolArray
@@ -211,9 +214,9 @@ class DecisionPipeline:
         return score_all(self.scorer, scene.whole, (segment,), kind)
 
     def _item(self, rank: int, kind: Kind, item: int, scene: _Scene, scores: ScoreArray) -> RankedItem:
-        if scene.features is not None and scene.vectors is not None:
+        if scene.vectors is not None:
             falls = losses(scores, item, scene.present)
-            reasons = self._explainer.personal(scene.features, kind, item, falls, scene.language)
+            reasons = self._explainer.personal(scene.touched, kind, item, falls, scene.language)
         else:
             reasons = self._explainer.popular(scene.mode, scene.facts.segment[0], scene.language)
         return RankedItem(

@@ -1,10 +1,10 @@
 """What customers agreed to, as features must respect it (domain.md, Consent and privacy).
 
 Where a dataset has no consents table (public data) everything is allowed. Where it has one, the answer is no unless
-the latest row of that purpose says yes: without `profiling` a customer has
-no features at all (he is served what is popular, like a stranger), `text_analysis` and
-`image_analysis` guard what he wrote and sent, both at the time he did so and now, so that a withdrawal is final for
-what lies before it. The channel of a consent is about contact and does not matter here.
+the latest row of that purpose says yes: without `profiling` a customer has no features at all (he is served what is
+popular, like a stranger), `text_analysis` and `image_analysis` guard what he wrote and sent, both at the time he did
+so and now, so that a withdrawal is final for what lies before it. The channel of a consent is about contact and does
+not matter here.
 """
 
 from dataclasses import dataclass

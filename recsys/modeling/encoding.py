@@ -4,7 +4,9 @@ The same `EntityEncoding.transform` reads training rows (point-in-time join) and
 training and serving cannot differ in how a value becomes a number.
 """
 
+import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -18,7 +20,11 @@ from recsys.schema import FeatureKind, Modality
 MAX_LIST_LENGTH = 8
 """Values kept of a categorical list; later ones are cut."""
 _MICROSECONDS_PER_DAY = 86_400_000_000
+_SECONDS_PER_DAY = 86_400.0
 _CLIP = 5.0
+Values = Sequence[Any] | pl.Series
+Columns = Mapping[str, Values]
+"""`<view>__<column>` to one value a row."""
 GROUP_OF_VIEW = {
     "customer_profile": Modality.PROFILE,
     "customer_behaviour": Modality.BEHAVIOUR,
@@ -151,25 +157,38 @@ class EntityEncoding(BaseConfig):
         """The groups, in the order of `EntityRows.present`."""
         return [group.name for group in self.groups]
 
-    def transform(self, columns: Mapping[str, Sequence[Any]], now: np.ndarray) -> EntityRows:
+    @cached_property
+    def _rows(self) -> dict[str, dict[str, int]]:
+        """Column key to category to index."""
+        columns = (*self.categorical_columns, *self.list_columns)
+        return {c.key: {name: index for index, name in enumerate(c.vocabulary, start=1)} for c in columns}
+
+    def transform(self, columns: Columns, now: np.ndarray) -> EntityRows:
         """Reads N rows.
 
         Args:
-            columns: `<view>__<column>` to N values (polars Series, arrays or lists); a missing column is all-missing.
+            columns: `<view>__<column>` to N values: polars Series from a join, or lists from the online store (read
+                without polars: a request has one row, and a Series a column would take most of its time). A missing
+                column is all-missing.
             now: [N] int64 epoch µs.
         """
         n = len(now)
-        series = {column.key: _series(columns.get(column.key), n) for group in self.groups for column in group.columns}
-        categorical = [_lookup(series[column.key], column.vocabulary) for column in self.categorical_columns]
-        lists = [_lookup_lists(series[column.key], column.vocabulary) for column in self.list_columns]
+        categorical = np.zeros((n, len(self.categorical_columns)), np.int64)
+        for position, column in enumerate(self.categorical_columns):
+            categorical[:, position] = _indices(columns.get(column.key), self._rows[column.key], n)
+        lists = np.full((n, len(self.list_columns), MAX_LIST_LENGTH), -1, np.int64)
+        for position, column in enumerate(self.list_columns):
+            _fill_lists(lists[:, position], columns.get(column.key), self._rows[column.key])
+        present = np.zeros((n, len(self.groups)), bool)
+        for position, group in enumerate(self.groups):
+            for column in group.columns:
+                present[:, position] |= _known(columns.get(column.key), n)
         return EntityRows(
-            categorical=np.stack(categorical, axis=1) if categorical else np.zeros((n, 0), np.int64),
-            lists=np.stack(lists, axis=1) if lists else np.zeros((n, 0, MAX_LIST_LENGTH), np.int64),
-            numeric={group.name: _numeric_block(group, series, now) for group in self.groups},
-            vectors={group.name: _vector_block(group, series, n) for group in self.groups},
-            present=np.stack([_present(group, series, n) for group in self.groups], axis=1)
-            if self.groups
-            else np.zeros((n, 0), bool),
+            categorical=categorical,
+            lists=lists,
+            numeric={group.name: _numeric_block(group, columns, now) for group in self.groups},
+            vectors={group.name: _vector_block(group, columns, n) for group in self.groups},
+            present=present,
         )
 
 
@@ -192,7 +211,7 @@ def _fit_column(
         vocabulary = tuple(kept[flat.name].head(config.max_vocabulary).to_list())
         return ColumnEncoding(key=key, kind=column.kind, vocabulary=vocabulary) if vocabulary else None
     if column.kind in (FeatureKind.NUMERIC, FeatureKind.TIMESTAMP):
-        raw = _raw_numeric(values, now, column.kind)
+        raw = _on_log_scale(_floats(values, len(values)), now, column.kind)
         known = raw[np.isfinite(raw)]
         if not len(known):
             return None
@@ -202,72 +221,71 @@ def _fit_column(
     return None
 
 
-def _series(values: Sequence[Any] | None, n: int) -> pl.Series:
+def _known(values: Values | None, n: int) -> np.ndarray:
+    """[N] bool: where there is a value."""
     if values is None:
-        return pl.Series([None] * n, dtype=pl.Null)
-    return values if isinstance(values, pl.Series) else pl.Series(values, strict=False)
+        return np.zeros(n, bool)
+    if isinstance(values, pl.Series):
+        return values.is_not_null().to_numpy()
+    return np.fromiter((value is not None for value in values), bool, n)
 
 
-def _lookup(values: pl.Series, vocabulary: tuple[str, ...]) -> np.ndarray:
-    """[N] int64: 1 + position in the vocabulary, 0 where missing or unknown."""
-    if values.dtype == pl.Null:
-        return np.zeros(len(values), np.int64)
-    index = values.cast(pl.String).replace_strict(
-        list(vocabulary), list(range(1, len(vocabulary) + 1)), default=0, return_dtype=pl.Int64
-    )
-    return index.fill_null(0).to_numpy().copy()
+def _indices(values: Values | None, rows: dict[str, int], n: int) -> np.ndarray:
+    """[N] int64: index of each category, 0 where missing or unknown."""
+    if values is None:
+        return np.zeros(n, np.int64)
+    names = values.cast(pl.String).to_list() if isinstance(values, pl.Series) else values
+    return np.fromiter((rows.get(name, 0) for name in names), np.int64, n)
 
 
-def _lookup_lists(values: pl.Series, vocabulary: tuple[str, ...]) -> np.ndarray:
-    """[N, MAX_LIST_LENGTH] int64: known values first, then -1."""
-    out = np.full((len(values), MAX_LIST_LENGTH), -1, np.int64)
-    position = {value: index for index, value in enumerate(vocabulary, start=1)}
-    for row, entries in enumerate(values.to_list()):
-        known = [position[entry] for entry in entries or () if entry in position][:MAX_LIST_LENGTH]
+def _fill_lists(out: np.ndarray, values: Values | None, rows: dict[str, int]) -> None:
+    """Writes the known entries of every list to [N, MAX_LIST_LENGTH], first ones first."""
+    for row, entries in enumerate(() if values is None else values):
+        known = [rows[entry] for entry in (() if entries is None else entries) if entry in rows][:MAX_LIST_LENGTH]
         out[row, : len(known)] = known
-    return out
 
 
-def _raw_numeric(values: pl.Series, now: np.ndarray, kind: FeatureKind) -> np.ndarray:
-    """[N] float64 on a signed log scale, NaN where missing. Timestamps (epoch s or datetime) become days before now."""
-    if values.dtype == pl.Null:
-        return np.full(len(values), np.nan)
+def _floats(values: Values | None, n: int) -> np.ndarray:
+    """[N] float64, NaN where missing; datetimes become epoch seconds."""
+    if values is None:
+        return np.full(n, np.nan)
+    if isinstance(values, pl.Series):
+        number = values.dt.epoch("s") if values.dtype.is_temporal() else values
+        return number.cast(pl.Float64, strict=False).to_numpy().copy()
+    return np.fromiter((math.nan if value is None else value for value in values), np.float64, n)
+
+
+def _on_log_scale(number: np.ndarray, now: np.ndarray, kind: FeatureKind) -> np.ndarray:
+    """[N] float64 on a signed log scale, NaN where missing; a timestamp (epoch s) becomes days before now."""
     if kind is FeatureKind.TIMESTAMP:
-        seconds = values.dt.epoch("s") if values.dtype.is_temporal() else values
-        days = now / _MICROSECONDS_PER_DAY - seconds.cast(pl.Float64).to_numpy() / 86_400.0
-        number = np.where(np.isfinite(days), np.maximum(days, 0.0), np.nan)
-    else:
-        number = values.cast(pl.Float64, strict=False).to_numpy().copy()
+        number = np.maximum(now / _MICROSECONDS_PER_DAY - number / _SECONDS_PER_DAY, 0.0)
     return np.sign(number) * np.log1p(np.abs(number))
 
 
-def _numeric_block(group: GroupEncoding, series: dict[str, pl.Series], now: np.ndarray) -> np.ndarray:
-    columns = group.of_kind(FeatureKind.NUMERIC, FeatureKind.TIMESTAMP)
-    out = np.zeros((len(now), 2 * len(columns)), np.float32)
-    for position, column in enumerate(columns):
-        scaled = (_raw_numeric(series[column.key], now, column.kind) - column.mean) / column.std
-        missing = ~np.isfinite(scaled)
-        out[:, 2 * position] = np.where(missing, 0.0, np.clip(scaled, -_CLIP, _CLIP))
-        out[:, 2 * position + 1] = missing
+def _numeric_block(group: GroupEncoding, columns: Columns, now: np.ndarray) -> np.ndarray:
+    chosen = group.of_kind(FeatureKind.NUMERIC, FeatureKind.TIMESTAMP)
+    out = np.zeros((len(now), 2 * len(chosen)), np.float32)
+    if not chosen:
+        return out
+    raw = np.stack([_on_log_scale(_floats(columns.get(c.key), len(now)), now, c.kind) for c in chosen], axis=1)
+    scaled = (raw - np.array([c.mean for c in chosen])) / np.array([c.std for c in chosen])
+    missing = ~np.isfinite(scaled)
+    out[:, 0::2] = np.where(missing, 0.0, np.clip(scaled, -_CLIP, _CLIP))
+    out[:, 1::2] = missing
     return out
 
 
-def _vector_block(group: GroupEncoding, series: dict[str, pl.Series], n: int) -> np.ndarray:
-    blocks = []
+def _vector_block(group: GroupEncoding, columns: Columns, n: int) -> np.ndarray:
+    blocks = [np.zeros((n, 0), np.float32)]
     for column in group.of_kind(FeatureKind.EMBEDDING):
-        values = series[column.key]
+        values = columns.get(column.key)
         block = np.zeros((n, column.dim), np.float32)
-        known = values.is_not_null().to_numpy()
-        if known.any():
-            flat = values.drop_nulls().explode().cast(pl.Float32).to_numpy()
+        known = _known(values, n)
+        if values is not None and known.any():
+            if isinstance(values, pl.Series):
+                flat = values.drop_nulls().explode().cast(pl.Float32).to_numpy()
+            else:
+                flat = np.concatenate([np.asarray(value, np.float32) for value in values if value is not None])
             block[known] = flat.reshape(int(known.sum()), column.dim)
         blocks.append(block)
-    return np.concatenate(blocks, axis=1) if blocks else np.zeros((n, 0), np.float32)
-
-
-def _present(group: GroupEncoding, series: dict[str, pl.Series], n: int) -> np.ndarray:
-    """[N] bool: whether any column of the group has a value."""
-    present = np.zeros(n, bool)
-    for column in group.columns:
-        present |= series[column.key].is_not_null().to_numpy()
-    return present
+    return np.concatenate(blocks, axis=1)

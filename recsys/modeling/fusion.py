@@ -60,7 +60,7 @@ class MiddleFusion(nn.Module):
 
 
 class LateFusion(nn.Module):
-    """A learned weight per modality; scores are linear in the customer's vector, so this is a weighted sum of scores."""
+    """A learned weight per modality; scores are linear in the customer's vector: this is a weighted sum of scores."""
 
     def __init__(self, dim: int, tokens: int, config: FusionConfig) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
 """Feature columns to model inputs: the one path by which training rows and serving rows become arrays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,12 +9,10 @@ import polars as pl
 import torch
 
 from recsys.modeling.batches import EntityBatch, HistoryBatch, make_entity_batch
-from recsys.modeling.encoding import EntityRows
+from recsys.modeling.encoding import Columns, EntityRows, Values
 from recsys.modeling.two_tower import ModelInputs
 
 HISTORY_VIEW = "customer_history"
-Columns = Mapping[str, Sequence[Any]]
-"""`<view>__<column>` to one value a row."""
 
 
 class HistoryArrays(NamedTuple):
@@ -32,10 +31,10 @@ class HistoryArrays(NamedTuple):
     def to_batch(self) -> HistoryBatch:
         """The tensors, cut to the longest history among them (at least one step)."""
         steps = max(1, int(self.length.max(initial=0)))
-        return HistoryBatch(
-            *(torch.from_numpy(np.ascontiguousarray(values[:, :steps])) for values in self[:4]),
-            torch.from_numpy(self.length),
+        product, content, event_type, timestamp = (
+            torch.from_numpy(np.ascontiguousarray(values[:, :steps])) for values in self[:4]
         )
+        return HistoryBatch(product, content, event_type, timestamp, torch.from_numpy(self.length))
 
 
 class CustomerRows(NamedTuple):
@@ -78,13 +77,16 @@ class ModelReader:
     def read_histories(self, columns: Columns, n: int) -> HistoryArrays:
         """Reads N histories from the columns of `customer_history`."""
         width = self.inputs.history_length
-        lists = {name: _lists(columns.get(f"{HISTORY_VIEW}__{name}"), n).list.tail(width) for name in _HISTORY_COLUMNS}
-        lengths = lists["timestamps"].list.len().fill_null(0).to_numpy().astype(np.int64)
+        product, content, event_type, timestamp = (
+            _flatten(columns.get(f"{HISTORY_VIEW}__{name}"), n, width)
+            for name in ("product_ids", "content_ids", "event_types", "timestamps")
+        )
+        lengths = timestamp.lengths
         return HistoryArrays(
-            product=_pad(_rows(lists["product_ids"], self._product_row, -1), lengths, width, -1),
-            content=_pad(_rows(lists["content_ids"], self._content_row, -1), lengths, width, -1),
-            event_type=_pad(_rows(lists["event_types"], self._event_type, 0), lengths, width, 0),
-            timestamp=_pad(_flatten(lists["timestamps"]).cast(pl.Int64).to_numpy(), lengths, width, 0),
+            product=_pad(_rows(product.values, self._product_row, -1), lengths, width, -1),
+            content=_pad(_rows(content.values, self._content_row, -1), lengths, width, -1),
+            event_type=_pad(_rows(event_type.values, self._event_type, 0), lengths, width, 0),
+            timestamp=_pad(np.array(timestamp.values, np.int64), lengths, width, 0),
             length=lengths,
         )
 
@@ -93,23 +95,28 @@ class ModelReader:
         return make_entity_batch(self.inputs.customers, rows.columns)
 
 
-_HISTORY_COLUMNS = ("product_ids", "content_ids", "event_types", "timestamps")
+class _FlatLists(NamedTuple):
+    """N lists, end to end."""
+
+    values: list[Any]
+    lengths: np.ndarray
+    """[N] int64."""
 
 
-def _lists(values: Sequence[Any] | None, n: int) -> pl.Series:
+def _flatten(values: Values | None, n: int, width: int) -> _FlatLists:
+    """The last `width` entries of each list; a missing list is empty. Online rows are read without polars."""
     if values is None:
-        return pl.Series([None] * n, dtype=pl.List(pl.String))
-    series = values if isinstance(values, pl.Series) else pl.Series(values)
-    return series if isinstance(series.dtype, pl.List) else series.cast(pl.List(pl.String))
+        return _FlatLists([], np.zeros(n, np.int64))
+    if isinstance(values, pl.Series):
+        tails = values.list.tail(width)
+        lengths = tails.list.len().fill_null(0).to_numpy().astype(np.int64)
+        return _FlatLists(tails.explode(empty_as_null=False, keep_nulls=False).to_list(), lengths)
+    rows = [[] if value is None else list(value)[-width:] for value in values]
+    return _FlatLists(list(chain.from_iterable(rows)), np.array([len(row) for row in rows], np.int64))
 
 
-def _flatten(lists: pl.Series) -> pl.Series:
-    return lists.explode(empty_as_null=False, keep_nulls=False)
-
-
-def _rows(lists: pl.Series, rows: dict[str, int], default: int) -> np.ndarray:
-    """All entries of all lists, one after another, as row numbers; `default` for the unknown."""
-    names = _flatten(lists).cast(pl.String).to_list()
+def _rows(names: list[str], rows: dict[str, int], default: int) -> np.ndarray:
+    """Names as row numbers; `default` for the unknown."""
     return np.fromiter((rows.get(name, default) for name in names), np.int64, len(names))
 
 

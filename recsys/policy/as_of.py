@@ -14,6 +14,8 @@ from recsys.policy.facts import CustomerFacts, ProductFacts, relations
 from recsys.schema import CUSTOMER_ID, EVENT_TIMESTAMP, EVENT_TYPE, PRODUCT_ID, EventType, PolicyName, Table
 
 _INSTANT = "instant"
+_CLOSED = "closed"
+_PAIR = [CUSTOMER_ID, PRODUCT_ID]
 _OPEN = pl.lit(None, pl.Datetime("us", "UTC")).alias("until")
 
 
@@ -44,7 +46,8 @@ def customer_facts_as_of(dataset: Dataset, asked: pl.DataFrame, products: Produc
 def had_before(dataset: Dataset, asked: pl.DataFrame) -> pl.DataFrame:
     """What each customer already had at his instant: customer_id, product_id, since.
 
-    Under policy `none` every positive event means that he has it; under `bank` an open holding or a conversion does.
+    Under policy `none` every positive event means that he has it; under `bank` an open holding does, or a conversion
+    whose holding was not closed since.
     """
     past, instants = _past_events(dataset, asked), _instants(asked)
     if dataset.config.policy is PolicyName.NONE:
@@ -52,10 +55,14 @@ def had_before(dataset: Dataset, asked: pl.DataFrame) -> pl.DataFrame:
         mine = past.filter(pl.col(EVENT_TYPE).is_in(sorted(weights)))
     else:
         mine = past.filter(pl.col(EVENT_TYPE) == EventType.CONVERT.value)
-    parts = [mine.select(CUSTOMER_ID, PRODUCT_ID, since=pl.col(EVENT_TIMESTAMP))]
+    had = mine.drop_nulls(PRODUCT_ID).group_by(_PAIR).agg(since=pl.col(EVENT_TIMESTAMP).max())
     if dataset.has(Table.HOLDINGS):
-        parts.append(_open_holdings(dataset, instants))
-    return pl.concat(parts).drop_nulls(PRODUCT_ID).unique([CUSTOMER_ID, PRODUCT_ID]).collect(engine="streaming")
+        holdings = _known_holdings(dataset, instants)
+        ended = holdings.drop_nulls(_CLOSED).group_by(_PAIR).agg(pl.col(_CLOSED).max())
+        still = had.join(ended, on=_PAIR, how="left").filter((pl.col(_CLOSED) < pl.col("since")).fill_null(value=True))
+        opened = holdings.filter(pl.col(_CLOSED).is_null())
+        had = pl.concat([still.select(*_PAIR, "since"), opened.select(*_PAIR, "since")])
+    return had.unique(_PAIR).collect(engine="streaming")
 
 
 def declined_before(dataset: Dataset, asked: pl.DataFrame) -> pl.DataFrame:
@@ -77,9 +84,11 @@ def _past_events(dataset: Dataset, asked: pl.DataFrame) -> pl.LazyFrame:
     return past.with_columns(pl.lit(None, pl.String).alias(PRODUCT_ID)) if missing else past
 
 
-def _open_holdings(dataset: Dataset, instants: pl.LazyFrame) -> pl.LazyFrame:
+def _known_holdings(dataset: Dataset, instants: pl.LazyFrame) -> pl.LazyFrame:
+    """customer_id, product_id, since, closed (null: open at the instant) of the holdings opened by the instant."""
     holdings = dataset.scan(Table.HOLDINGS).join(instants, on=CUSTOMER_ID)
     opened = holdings.filter(pl.col("opened_at") <= pl.col(_INSTANT))
+    closed = pl.lit(None, pl.Datetime("us", "UTC"))
     if "closed_at" in dataset.columns(Table.HOLDINGS):
-        opened = opened.filter(pl.col("closed_at").is_null() | (pl.col("closed_at") > pl.col(_INSTANT)))
-    return opened.select(CUSTOMER_ID, PRODUCT_ID, since=pl.col("opened_at"))
+        closed = pl.when(pl.col("closed_at") <= pl.col(_INSTANT)).then(pl.col("closed_at"))
+    return opened.select(*_PAIR, closed.alias(_CLOSED), since=pl.col("opened_at"))

@@ -43,7 +43,6 @@ class PolicyEngine:
         self.pack = pack
         self.repeatable = repeatable
         self.rule_ids = tuple(rule.id for rule in pack.rules)
-        self._categories = frozenset(pack.investment_categories)
         self._expiry = next((rule for rule in pack.rules if isinstance(rule, ExpiredAssessmentRule)), None)
 
     def evaluate(
@@ -84,8 +83,10 @@ class PolicyEngine:
 
     def investments(self, products: ProductFacts) -> BoolArray:
         """[N]: the products that suitability is about: those with a rating, and those of the pack's categories."""
-        named = np.array([category in self._categories for category in products.category], dtype=bool)
-        return named | (products.risk != NO_RATING)
+        investment = products.risk != NO_RATING
+        for category in self.pack.investment_categories:
+            investment |= products.category == category
+        return investment
 
     def suitability(self, customers: CustomerFacts, now: datetime) -> list[str]:
         """Of each customer's risk assessment: `valid`, `expired` (or of the future), `missing`."""

@@ -4,7 +4,7 @@ B customers, N products, C contents, E relations (customer has or declined produ
 UTC with NaT for "not known"; a column that a frame lacks is "not known" for everybody.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -21,6 +21,7 @@ IntArray = NDArray[np.int64]
 CodeArray = NDArray[np.int8]
 FloatArray = NDArray[np.float64]
 TimeArray = NDArray[np.datetime64]
+TextArray = NDArray[np.str_]
 
 NO_RATING = 0
 """The code of a missing C-level or R-rating; 1 to 5 are the known ones."""
@@ -102,7 +103,8 @@ class ProductFacts:
     """N products as the rules see them, in catalogue order."""
 
     ids: tuple[str, ...]
-    category: tuple[str | None, ...]
+    category: TextArray
+    """Empty where it is not known."""
     status: CodeArray
     available_from: TimeArray
     available_to: TimeArray
@@ -121,7 +123,7 @@ class ProductFacts:
         ids = frame[PRODUCT_ID].to_list()
         return cls(
             ids=tuple(ids),
-            category=tuple(_values(frame, "category")),
+            category=_texts(_values(frame, "category")),
             status=_status(frame),
             available_from=_times(frame, "available_from"),
             available_to=_times(frame, "available_to"),
@@ -153,13 +155,14 @@ class ContentFacts:
     ids: tuple[str, ...]
     product: IntArray
     """The position of the product that each is about."""
-    status: tuple[str | None, ...] | None
-    """None where the catalogue keeps no states."""
+    status: TextArray | None
+    """None where the catalogue keeps no states; empty where one is missing."""
     hash_matches: BoolArray
     """Whether the approval is of exactly this content."""
     valid_from: TimeArray
     valid_to: TimeArray
-    language: tuple[str | None, ...]
+    language: TextArray
+    """Primary language tags; empty where it is not known."""
 
     @classmethod
     def from_frame(cls, frame: pl.DataFrame, products: ProductFacts) -> Self:
@@ -177,11 +180,11 @@ class ContentFacts:
         return cls(
             ids=tuple(frame[CONTENT_ID].to_list()),
             product=product,
-            status=tuple(frame["status"].to_list()) if "status" in frame.columns else None,
+            status=_texts(frame["status"].to_list()) if "status" in frame.columns else None,
             hash_matches=np.array([not hashed or (a is not None and a == b) for a, b in hashes], dtype=bool),
             valid_from=_times(frame, "valid_from"),
             valid_to=_times(frame, "valid_to"),
-            language=tuple(_values(frame, "language")),
+            language=_texts([primary(tag) for tag in _values(frame, "language")]),
         )
 
     def __len__(self) -> int:
@@ -223,12 +226,29 @@ class CustomerFacts:
         return cls(
             risk_level=_codes(customers, "risk_level", RISK_LEVELS),
             risk_assessed_at=_times(customers, "risk_assessed_at"),
-            age=_ages(customers),
+            age=_known_ages(_numbers(customers, "age"), _values(customers, "is_minor")),
             segment=tuple(_values(customers, "segment")),
             country=tuple(_values(customers, "country")),
             language=tuple(_values(customers, "language")),
             held=Relations.empty(len(customers)),
             declined=Relations.empty(len(customers)),
+        )
+
+    @classmethod
+    def single(cls, row: Mapping[str, Any]) -> Self:
+        """As `from_frame` for one customer, without the cost of a frame: the path of a request."""
+        level, assessed_at = row.get("risk_level"), row.get("risk_assessed_at")
+        code = RISK_LEVELS.index(level) + 1 if level in RISK_LEVELS else NO_RATING
+        age = row.get("age")
+        return cls(
+            risk_level=np.array([code], dtype=np.int8),
+            risk_assessed_at=np.array([NOT_A_TIME if assessed_at is None else as_instant(assessed_at)]),
+            age=_known_ages(np.array([np.nan if age is None else age]), [row.get("is_minor")]),
+            segment=(row.get("segment"),),
+            country=(row.get("country"),),
+            language=(row.get("language"),),
+            held=Relations.empty(1),
+            declined=Relations.empty(1),
         )
 
     def __len__(self) -> int:
@@ -261,6 +281,19 @@ def relations(rows: pl.DataFrame, customers: Sequence[str], products: ProductFac
     return Relations.build(len(customers), owners, items, _times(rows, "since"), _times(rows, "until"))
 
 
+def primary(tag: str | None) -> str:
+    """The primary language of a tag, empty where there is none.
+
+    >>> primary("zh-Hans-CN"), primary(None)
+    ('zh', '')
+    """
+    return (tag or "").replace("_", "-").partition("-")[0].lower()
+
+
+def _texts(values: Sequence[str | None]) -> TextArray:
+    return np.array([value or "" for value in values], dtype=np.str_)
+
+
 def _values(frame: pl.DataFrame, column: str) -> list[Any]:
     return frame[column].to_list() if column in frame.columns else [None] * len(frame)
 
@@ -289,10 +322,8 @@ def _times(frame: pl.DataFrame, column: str) -> TimeArray:
     return frame[column].dt.convert_time_zone("UTC").dt.replace_time_zone(None).cast(pl.Datetime("us")).to_numpy()
 
 
-def _ages(frame: pl.DataFrame) -> FloatArray:
+def _known_ages(age: FloatArray, minor: Sequence[bool | None]) -> FloatArray:
     """The age, where a dataset declares one; else what `is_minor` says of it."""
-    age = _numbers(frame, "age")
-    minor = _values(frame, "is_minor")
     adult = np.array([value is False for value in minor], dtype=bool)
     child = np.array([value is True for value in minor], dtype=bool)
     age = np.where(np.isnan(age) & adult, ADULT_AGE, age)

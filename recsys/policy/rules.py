@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field
 
 from recsys.config import BaseConfig
 from recsys.policy.facts import (
-    LIVE,
+    DRAFT,
     NO_RATING,
     PAUSED,
     SOLD_OUT,
@@ -25,6 +25,7 @@ from recsys.policy.facts import (
     ProductFacts,
     Restriction,
     TimeArray,
+    primary,
 )
 from recsys.schema import Kind
 
@@ -90,8 +91,7 @@ class NotLiveRule(Rule):
     def removes(self, context: RuleContext) -> BoolArray:
         """[1, N]."""
         products = context.products
-        state = ~np.isin(products.status, (LIVE, PAUSED, SOLD_OUT))
-        return (state | outside(products.available_from, products.available_to, context.now))[None]
+        return ((products.status == DRAFT) | outside(products.available_from, products.available_to, context.now))[None]
 
 
 class PausedRule(Rule):
@@ -264,7 +264,9 @@ class NotApprovedRule(ContentRule):
         """[1, C]."""
         if contents.status is None:
             return ~contents.hash_matches[None]
-        shown = np.array([status in self.shown_states for status in contents.status], dtype=bool)
+        shown = np.zeros(len(contents), dtype=bool)
+        for state in self.shown_states:
+            shown |= contents.status == state
         return ~(shown & contents.hash_matches)[None]
 
 
@@ -287,7 +289,7 @@ class ContentLocaleRule(ContentRule):
         """[B, C], or [1, C] where the request names a locale."""
         asked = context.request.locale
         wanted = np.array([primary(value) for value in ((asked,) if asked else context.customers.language)])
-        language = np.array([primary(value) for value in contents.language])
+        language = contents.language
         return (wanted[:, None] != language[None]) & (wanted[:, None] != "") & (language[None] != "")
 
 
@@ -321,12 +323,3 @@ def outside(start: TimeArray, end: TimeArray, now: np.datetime64) -> BoolArray:
 def closed(restriction: Restriction | None, values: tuple[str | None, ...]) -> BoolArray:
     """[B, N] where products are restricted, else nothing removed."""
     return np.zeros((1, 1), dtype=bool) if restriction is None else restriction.closed_to(values)
-
-
-def primary(tag: str | None) -> str:
-    """The primary language of a tag, empty where there is none.
-
-    >>> primary("zh-Hans-CN"), primary(None)
-    ('zh', '')
-    """
-    return (tag or "").replace("_", "-").partition("-")[0].lower()

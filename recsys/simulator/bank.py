@@ -141,7 +141,9 @@ def _simulate_block(
     messages = write_messages(people, pictures, clock, config, lexicon, rng)
     writer.write(Table.MESSAGES, _with_ids(messages, "message_id", "m", number).cast(MESSAGE_SCHEMA), number)
     movements = draw_transactions(people, clock, config, lexicon, rng)
-    writer.write(Table.TRANSACTIONS, _with_ids(movements, "transaction_id", "t", number).cast(TRANSACTION_SCHEMA), number)
+    writer.write(
+        Table.TRANSACTIONS, _with_ids(movements, "transaction_id", "t", number).cast(TRANSACTION_SCHEMA), number
+    )
 
 
 def _write_truth(block: Block, number: int, day: int, writer: TableWriter) -> pl.DataFrame:
@@ -163,9 +165,7 @@ def _with_ids(frame: pl.DataFrame, name: str, letter: str, block: int) -> pl.Dat
     return frame.select(pl.format("{}{}", pl.lit(f"{letter}{block:03d}"), number).alias(name), pl.all())
 
 
-def _draw_pictures(
-    bank: Bank, pictures: SentPictures, folder: Path, seeds: _Seeds, progress: Progress | None
-) -> int:
+def _draw_pictures(bank: Bank, pictures: SentPictures, folder: Path, seeds: _Seeds, progress: Progress | None) -> int:
     rng = random.Random(int(np.random.default_rng(seeds.part(5)).integers(2**62)))
     specs = [(item.row["image_path"], item.picture, draw_picture) for item in bank.creatives.items]
     specs += [(p.row["image_path"], picture_of_product(p, rng), draw_picture) for p in bank.catalogue.products]

@@ -97,7 +97,11 @@ class Block:
         customers, allowed = customers[able], allowed[able]
         if not len(customers):
             return
-        who = (self.population.segment[customers], self.consent.profiling_on(day, customers), self.population.arm[customers])
+        who = (
+            self.population.segment[customers],
+            self.consent.profiling_on(day, customers),
+            self.population.arm[customers],
+        )
         slate = self.bank.policy.draw(allowed, who, (channel, place.slots, day), self.rng)
         moment = self.bank.clock.moment(day, self.population.country[customers], place.hours, self.rng)
         request = self.requests + np.arange(len(customers))
@@ -111,9 +115,7 @@ class Block:
             positions,
         )
         utility = self.utility[shown.customer, shown.product]
-        wear = self.preference.wear_of(
-            self.impressions[shown.customer], self.exposure[shown.customer, shown.product]
-        )
+        wear = self.preference.wear_of(self.impressions[shown.customer], self.exposure[shown.customer, shown.product])
         p_click = self.preference.click(shown, utility, wear, day)
         p_apply = self.preference.apply(utility)
         p_convert = self.preference.convert(shown.customer, shown.product, utility)

@@ -13,9 +13,9 @@ Language = Literal["en", "zh"]
 class ResponseConfig(BaseConfig):
     """How customers respond: the numbers of the true probabilities (preference.py)."""
 
-    need: float = Field(default=6.5, ge=0)
+    need: float = Field(default=7.0, ge=0)
     """Utility of a product that serves a need fully, at full strength."""
-    values: float = Field(default=0.7, ge=0)
+    values: float = Field(default=0.9, ge=0)
     """Utility of one unit of what the customer looks for in a product."""
     quality: float = Field(default=1.6, ge=0)
     """Utility of a product's own quality."""
@@ -34,7 +34,7 @@ class ResponseConfig(BaseConfig):
     convert_base: float = -0.6
     convert_utility: float = Field(default=0.3, ge=0)
     """Log-odds of a conversion after an application."""
-    organic_rate: float = Field(default=7e-6, ge=0)
+    organic_rate: float = Field(default=6.5e-6, ge=0)
     """Unprompted applications a day for a product of utility 0."""
     organic_utility: float = Field(default=1.3, ge=0)
     """Log-rate of unprompted applications a unit of utility."""

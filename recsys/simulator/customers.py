@@ -142,7 +142,7 @@ def draw_population(
         arrears_day=np.where(rng.random(count) < 0.015, rng.integers(-100, config.days, count), NEVER),
         writes=rng.random(count) < 0.70,
         pays=rng.random(count) < 0.85,
-        sends=rng.random(count) < 0.55,
+        sends=rng.random(count) < 0.6,
     )
 
 
@@ -171,8 +171,17 @@ def _draw_traits(stage: Ints, segment: Ints, rng: np.random.Generator) -> Traits
         activity=rng.gamma(1.6, 1 / 1.6, count).astype(np.float32),
         initiative=rng.gamma(2.0, 0.5, count).astype(np.float32),
         contact_effect=rng.normal(0.22, 0.3, count).astype(np.float32),
-        shown=rng.random((3, count, shown_rates().shape[0])) < shown_rates().T[:, None, :],
+        shown=_draw_shown(count, rng),
     )
+
+
+def _draw_shown(count: int, rng: np.random.Generator) -> Bools:
+    """Each need of each customer shows in one modality, and now and then in others too, [3, C, K]."""
+    rates = shown_rates().T[:, None, :]
+    edges = np.cumsum(rates, axis=0)
+    first = (rng.random((1, count, rates.shape[2])) >= edges[:2]).sum(axis=0)
+    also = rng.random((3, count, rates.shape[2])) < 0.6 * rates
+    return also | (first[None] == np.arange(3)[:, None, None])
 
 
 def _likings(stage: Ints, options: int, world_seed: int, rng: np.random.Generator) -> Floats:
@@ -203,7 +212,9 @@ def _draw_assessments(
     day = np.maximum(-rng.integers(5, 480, count), joined)
     expires = day + 365
     renews = rng.random(count) < np.where(assessed & (expires < config.days), 0.65, 0.12)
-    usual = np.where(assessed & (expires >= 0), expires - rng.integers(0, 40, count), rng.integers(0, config.days, count))
+    usual = np.where(
+        assessed & (expires >= 0), expires - rng.integers(0, 40, count), rng.integers(0, config.days, count)
+    )
     next_day = np.where(joined >= 0, joined + rng.integers(1, 30, count), np.maximum(usual, 1))
     renews = (renews | ((joined >= 0) & (rng.random(count) < 0.7))) & ~minor & (next_day < config.days - 1)
     return Assessment(

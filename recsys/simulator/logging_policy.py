@@ -102,9 +102,7 @@ class LoggingPolicy:
         shelf[made.product[ordered], np.arange(len(ordered)) - starts[made.product[ordered]]] = ordered
         return shelf, sizes
 
-    def _draw_contents(
-        self, products: Ints, channel: int, day: int, rng: np.random.Generator
-    ) -> tuple[Ints, Floats]:
+    def _draw_contents(self, products: Ints, channel: int, day: int, rng: np.random.Generator) -> tuple[Ints, Floats]:
         shelf, sizes = self.shelf(channel, day)
         size = sizes[products]
         pick = (rng.random(products.shape) * np.maximum(size, 1)).astype(np.int64)

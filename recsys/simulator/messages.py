@@ -15,11 +15,11 @@ from recsys.simulator.journal import customer_id, moments
 from recsys.simulator.lexicon import Lexicon, draw, misspell
 from recsys.simulator.world import NEEDS, Floats, Ints
 
-_SMALLTALK: Final = 0.28
-"""Share of messages that say nothing of a need."""
+_IDLE: Final = 0.12
+"""How much a customer writes whom no need presses, relative to one whom a need presses fully."""
 _CANARY: Final = 0.006
 """Share of chats that carry an invented card number, telephone number, address or account."""
-_PICTURES: Final = 3.5
+_PICTURES: Final = 5.0
 """Expected pictures over 180 days of a customer who sends any."""
 MESSAGE_SCHEMA: Final[dict[str, Any]] = {
     "message_id": pl.String,
@@ -45,7 +45,8 @@ def write_messages(
     rate = config.messages_per_customer * np.minimum(population.traits.activity, 3) ** 0.5
     customer, at = _moments(population, population.writes * rate, 0, clock, rng)
     need = _choose_needs(population, customer, clock.day_of(at), 0, rng)
-    need[rng.random(len(need)) < _SMALLTALK] = -1
+    about = rng.random(len(need)) < 0.15 + 0.75 * _pressing(population, customer, clock.day_of(at), 0)
+    need[~about] = -1  # small talk
     writer = _Writer(lexicon, words)
     lines = [writer.write(None if number < 0 else NEEDS[number]) for number in need.tolist()]
     sender, sent_at = _moments(population, population.sends * np.full(population.count, _PICTURES), 2, clock, rng)
@@ -117,17 +118,21 @@ def _moments(
     Nobody writes before he joined, and whoever has a need that shows in the modality writes more often.
     """
     days = len(clock.days)
-    customer = np.repeat(np.arange(population.count), rng.poisson(1.5 * rate * days / 180))
+    customer = np.repeat(np.arange(population.count), rng.poisson(2.0 * rate * days / 180))
     day = rng.integers(0, days, len(customer))
-    pressing = (population.needs[day // 7, customer] * population.traits.shown[modality, customer]).max(axis=1)
-    kept = (day > population.joined_day[customer]) & (rng.random(len(customer)) < 0.3 + 0.7 * pressing)
+    writes = _IDLE + (1 - _IDLE) * _pressing(population, customer, day, modality)
+    kept = (day > population.joined_day[customer]) & (rng.random(len(customer)) < writes)
     customer, day = customer[kept], day[kept]
     return customer, clock.moment(day, population.country[customer], (8, 22), rng)
 
 
-def _choose_needs(
-    population: Population, customer: Ints, day: Ints, modality: int, rng: np.random.Generator
-) -> Ints:
+def _pressing(population: Population, customer: Ints, day: Ints, modality: int) -> Floats:
+    """How much the strongest need of each customer that shows in the modality makes him write, 0..1, [N]."""
+    shown: Floats = population.needs[day // 7, customer] * population.traits.shown[modality, customer]
+    return np.clip((shown.max(axis=1) - 0.2) / 0.4, 0, 1)
+
+
+def _choose_needs(population: Population, customer: Ints, day: Ints, modality: int, rng: np.random.Generator) -> Ints:
     """The need that each message is about: strong needs far more often, and only those that show in the modality."""
     needs = population.needs[day // 7, customer]
     weights: Floats = needs**2 * population.traits.shown[modality, customer] + 0.002

@@ -1,10 +1,10 @@
 """The known truth: utility of a product for a customer, and the probabilities of each response.
 
-    utility  = need · fit + what the customer values · what the product offers + match of facts + quality
-    click    = examined(channel, position) · σ(utility, tone, angle, picture, channel, weekday, fatigue)
-    apply    = σ(utility)            after a click
-    convert  = σ(utility, minimum)   after an application
-    organic  = rate · exp(utility, contact effect · recent exposure)      a day, with or without contact
+utility  = need · fit + what the customer values · what the product offers + match of facts + quality
+click    = examined(channel, position) · σ(utility, tone, angle, picture, channel, weekday, fatigue)
+apply    = σ(utility)            after a click
+convert  = σ(utility, minimum)   after an application
+organic  = rate · exp(utility, contact effect · recent exposure)      a day, with or without contact
 """
 
 from typing import NamedTuple
@@ -72,7 +72,9 @@ class Preference:
             day: of the period; weekends are a little better.
         """
         r, traits = self._response, self._population.traits
-        logit = r.click_base + r.click_utility * utility + traits.channel[shown.customer, shown.channel] - r.fatigue * wear
+        logit = (
+            r.click_base + r.click_utility * utility + traits.channel[shown.customer, shown.channel] - r.fatigue * wear
+        )
         logit += 0.15 if day % 7 in (5, 6) else 0.0
         has = shown.content != NO_CONTENT
         logit[has] += self._creative_appeal(shown.customer[has], shown.content[has], day // 7)
@@ -115,12 +117,12 @@ class Preference:
 def _match_facts(population: Population, catalogue: Catalogue) -> Floats:
     """How the facts of a product match the customer's: risk, horizon, minimum; 0 where they do, below where not."""
     level, invest = catalogue.risk[None], (catalogue.risk > 0)[None]
-    risk = -0.45 * np.abs(population.traits.appetite[:, None] - level) * invest
+    risk = -0.7 * np.abs(population.traits.appetite[:, None] - level) * invest
     term = catalogue.column("term_months", missing=0.0)
     dated = (term > 0) & ~catalogue.flags("is_credit")
     gap = np.abs(np.log(np.maximum(term, 1.0)[None] / population.horizon[:, None].clip(3, 400)))
-    horizon = -0.35 * np.minimum(gap, 2.5) * dated[None]
-    return (risk + horizon + 0.8 * _affordability(population, catalogue)).astype(np.float32)
+    horizon = -0.5 * np.minimum(gap, 2.5) * dated[None]
+    return (risk + horizon + 1.1 * _affordability(population, catalogue)).astype(np.float32)
 
 
 def _affordability(population: Population, catalogue: Catalogue) -> Floats:

@@ -83,7 +83,9 @@ class Profiles:
                 "time_zone": np.array([country.time_zone for country in lexicon.countries.values()])[people.country[c]],
                 "language": np.full(len(c), config.language),
                 "joined": self.joined[c],
-                "income_band": _masked(np.array(_BAND_NAMES)[np.digitize(people.income, _BANDS)][c], self._untold[0][c]),
+                "income_band": _masked(
+                    np.array(_BAND_NAMES)[np.digitize(people.income, _BANDS)][c], self._untold[0][c]
+                ),
                 "risk_level": _masked(np.char.add("C", level.astype(str)), level == 0),
                 "assessed": _masked(assessed_at, level == 0),
                 "kyc_status": np.where(people.verified, "verified", "pending")[c],
@@ -103,8 +105,9 @@ class Profiles:
             moments("joined").alias("joined_at"),
             pl.col("income_band", "risk_level"),
             moments("assessed").alias("risk_assessed_at"),
-            pl.exclude("customer", "moment", "segment", "region", "country", "time_zone", "language", "joined")
-            .exclude("income_band", "risk_level", "assessed"),
+            pl.exclude("customer", "moment", "segment", "region", "country", "time_zone", "language", "joined").exclude(
+                "income_band", "risk_level", "assessed"
+            ),
         )
 
     def _within(self, share: float, rng: np.random.Generator, clock: Clock) -> Ints:

@@ -13,7 +13,7 @@ from recsys.simulator.journal import customer_id, moments
 from recsys.simulator.lexicon import Lexicon
 from recsys.simulator.world import MERCHANTS, SALARY, Floats, Ints, everyday_basket, merchant_amounts, need_merchants
 
-_PUSH: Final = 0.55
+_PUSH: Final = 0.9
 """How much a need at full strength adds to a basket of weight 1."""
 _CHUNK: Final = 200_000
 """Transactions whose category is drawn at once."""
@@ -76,7 +76,7 @@ def _named(frame: pl.DataFrame, population: Population, lexicon: Lexicon) -> pl.
 def _draw_categories(population: Population, customer: Ints, day: Ints, rng: np.random.Generator) -> Ints:
     """A merchant category for each transaction, [N]."""
     pull, everyday = _PUSH * need_merchants(), everyday_basket()
-    habits = everyday * rng.lognormal(0, 0.5, (population.count, len(everyday))).astype(np.float32)
+    habits = everyday * rng.lognormal(0, 0.4, (population.count, len(everyday))).astype(np.float32)
     chosen = np.empty(len(customer), np.int64)
     for start in range(0, len(customer), _CHUNK):
         rows = slice(start, start + _CHUNK)

@@ -73,7 +73,10 @@ def creatives(block: Block, day: int, customers: np.ndarray) -> pl.DataFrame:
         {"customer": customers[row], "content": content[column], "product": owner[column], "p_click": clicks}
     )
     return frame.select(
-        _customer(block), pl.lit(names).gather(pl.col("content")).alias("content_id"), _product(block), pl.col("p_click")
+        _customer(block),
+        pl.lit(names).gather(pl.col("content")).alias("content_id"),
+        _product(block),
+        pl.col("p_click"),
     )
 
 
@@ -94,9 +97,9 @@ def contact_effect(block: Block, day: int, horizon: int) -> pl.DataFrame:
     acts *= block.preference.apply(block.utility[customer, product])
     with_contact = 1 - (1 - aware) * (1 - acts)
     frame = pl.DataFrame({"customer": customer, "product": product, "p_without": without, "p_with": with_contact})
-    return frame.select(
-        _customer(block), _product(block), pl.col("p_without", "p_with").cast(pl.Float32)
-    ).with_columns((pl.col("p_with") - pl.col("p_without")).alias("effect"))
+    return frame.select(_customer(block), _product(block), pl.col("p_without", "p_with").cast(pl.Float32)).with_columns(
+        (pl.col("p_with") - pl.col("p_without")).alias("effect")
+    )
 
 
 def _prompted(block: Block, day: int, allowed: np.ndarray) -> Floats:
@@ -124,9 +127,7 @@ def _average_click(block: Block, day: int, channel: int) -> Floats:
     total, count = np.zeros((people, products), np.float32), np.zeros(products, np.float32)
     for content in np.flatnonzero(_showable(block, day, channel)):
         owner = block.bank.creatives.product[content]
-        total[:, owner] += _click(
-            block, day, everyone, np.full(people, owner), np.full(people, content), channel
-        )
+        total[:, owner] += _click(block, day, everyone, np.full(people, owner), np.full(people, content), channel)
         count[owner] += 1
     for product in np.flatnonzero(count == 0):
         nothing = np.full(people, NO_CONTENT)

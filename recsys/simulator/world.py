@@ -113,19 +113,19 @@ _LIFE_EVENTS: Final[dict[str, tuple[tuple[str, ...], dict[str, float]]]] = {
     "squeezed": (("liquidity", "saving"), {"student": 1, "starter": 1, "young_family": 1, "midlife": 2}),
 }
 _SHOWN: Final[dict[str, tuple[float, float, float]]] = {
-    # need: probability that it shows in texts, in transactions, in pictures sent
-    "saving": (0.85, 0.15, 0.55),
-    "certainty": (0.90, 0.10, 0.45),
-    "everyday": (0.30, 0.90, 0.45),
-    "travel": (0.50, 0.75, 0.90),
-    "home": (0.90, 0.30, 0.90),
-    "car": (0.60, 0.65, 0.90),
-    "family": (0.45, 0.80, 0.80),
-    "education": (0.85, 0.45, 0.70),
-    "investing": (0.90, 0.20, 0.55),
-    "retirement": (0.90, 0.10, 0.75),
-    "wealth": (0.55, 0.60, 0.65),
-    "liquidity": (0.85, 0.60, 0.25),
+    # need: how readily it shows in texts, in transactions, in pictures sent; the rows sum to 1
+    "saving": (0.60, 0.10, 0.30),
+    "certainty": (0.75, 0.05, 0.20),
+    "everyday": (0.10, 0.70, 0.20),
+    "travel": (0.15, 0.45, 0.40),
+    "home": (0.45, 0.10, 0.45),
+    "car": (0.20, 0.40, 0.40),
+    "family": (0.15, 0.50, 0.35),
+    "education": (0.45, 0.25, 0.30),
+    "investing": (0.65, 0.10, 0.25),
+    "retirement": (0.60, 0.05, 0.35),
+    "wealth": (0.25, 0.45, 0.30),
+    "liquidity": (0.45, 0.45, 0.10),
 }
 _NEED_SCENES: Final[dict[str, tuple[str, ...]]] = {
     "saving": ("piggy", "coins"),
@@ -224,7 +224,7 @@ def life_event_weights() -> tuple[Floats, Ints]:
 
 
 def shown_rates() -> Floats:
-    """Probability that a customer's need shows in texts, transactions and sent pictures, [need, 3]."""
+    """How readily a need shows in texts, transactions and sent pictures, [need, 3], summing to 1."""
     return np.array([_SHOWN[need] for need in NEEDS], np.float32)
 
 

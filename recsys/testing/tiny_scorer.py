@@ -84,7 +84,7 @@ class TinyScorer:
         """[B, N]: the product's own dimension; the second creative of a product scores a little higher."""
         if kind is Kind.PRODUCTS:
             return vectors
-        return vectors[:, self._about] + np.tile(np.float32([0, 0.01]), len(self.product_ids))
+        return vectors[:, self._about] + np.tile(np.array([0, 0.01], dtype=np.float32), len(self.product_ids))
 
     def popularity(self, segment: str | None, kind: Kind) -> ScoreArray:
         """[N]: the later a product is listed, the more popular; the segment's favourite category comes first."""

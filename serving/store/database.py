@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import orjson
 from sqlalchemy import Connection, Engine, Table, create_engine, event, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
@@ -31,7 +32,7 @@ def sqlite_url(home: Path) -> str:
 class Store:
     """The SQL store of one home."""
 
-    def __init__(self, url: str, synchronous: Synchronous = "FULL") -> None:
+    def __init__(self, url: str, synchronous: Synchronous = "NORMAL") -> None:
         try:
             parsed = make_url(url)
         except ArgumentError as error:
@@ -42,7 +43,12 @@ class Store:
             raise HomeError(f"a {parsed.get_backend_name()} database is not supported: use SQLite or PostgreSQL")
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        self.engine: Engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
+        self.engine: Engine = create_engine(
+            parsed,
+            pool_pre_ping=parsed.get_backend_name() != "sqlite",
+            json_serializer=lambda value: orjson.dumps(value).decode(),
+            json_deserializer=orjson.loads,
+        )
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", _sqlite_settings(synchronous))
 
@@ -119,7 +125,7 @@ def open_store(url: str) -> Iterator[Store]:
 
 def _sqlite_settings(synchronous: Synchronous) -> Any:
     def configure(connection: Any, record: Any) -> None:
-        """Readers beside one writer; FULL: a commit outlives a power cut, not only a killed process."""
+        """Readers beside one writer; how much a commit outlives is the operator's choice."""
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute(f"PRAGMA synchronous={synchronous}")

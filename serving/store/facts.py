@@ -1,10 +1,9 @@
 """The authoritative facts of one customer: read at every request, never cached."""
 
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import polars as pl
 from sqlalchemy import bindparam, select
 
 from recsys.policy.facts import NOT_A_TIME as OPEN
@@ -19,15 +18,6 @@ _HELD = select(holdings.c.product_id, holdings.c.opened_at, holdings.c.closed_at
 _DECLINED = select(dismissals.c.product_id, dismissals.c.dismissed_at).where(
     dismissals.c.customer_id == bindparam("id")
 )
-_SCHEMA: Final[dict[str, pl.DataType]] = {
-    "segment": pl.String(),
-    "country": pl.String(),
-    "language": pl.String(),
-    "risk_level": pl.String(),
-    "risk_assessed_at": pl.Datetime("us", "UTC"),
-    "is_minor": pl.Boolean(),
-    "age": pl.Float64(),
-}
 
 
 class Relation(NamedTuple):
@@ -48,11 +38,7 @@ class CustomerRecord(NamedTuple):
 
     def as_facts(self, products: ProductFacts) -> CustomerFacts:
         """As the rules read them, B = 1."""
-        if self.facts is None:
-            known = CustomerFacts.unknown(1)
-        else:
-            row = {name: [self.facts[name]] for name in _SCHEMA}
-            known = CustomerFacts.from_frame(pl.DataFrame(row, schema=_SCHEMA))
+        known = CustomerFacts.unknown(1) if self.facts is None else CustomerFacts.single(self.facts)
         return known.with_relations(_relations(self.held, products), _relations(self.declined, products))
 
 
@@ -77,6 +63,8 @@ class FactStore:
 
 
 def _relations(rows: list[Relation], products: ProductFacts) -> Relations:
+    if not rows:
+        return Relations.empty(1)
     positions = products.positions([row.product_id for row in rows])
     since = np.array([as_instant(row.since) for row in rows], dtype="datetime64[us]")
     until = np.array([OPEN if row.until is None else as_instant(row.until) for row in rows], dtype="datetime64[us]")

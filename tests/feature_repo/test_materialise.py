@@ -65,8 +65,8 @@ def test_materialise_changed_data_writes_what_differs_and_erases_who_is_gone(
     report = apply_and_materialise(fresh_home, settings=SQLITE)
     assert report.written["customer_profile"] == 1
     assert sum(report.written.values()) == 1
-    assert report.erased["customer_behaviour"] == report.erased["customer_history"] == 1
-    assert report.erased["customer_profile"] == 0
+    assert [report.erased[f"customer_{view}"] for view in ("profile", "behaviour", "history")] == [1, 1, 1]
+    assert report.erased["product_text"] == 0
     assert online(fresh_home, "customer_profile").read(["c005"])[0]["segment"] == "moved"  # type: ignore[index]
     assert online(fresh_home, "customer_behaviour").read(["c000", "c001"])[0] is None
     assert online(fresh_home, "customer_behaviour").read(["c000", "c001"])[1] is not None
@@ -84,7 +84,7 @@ def test_materialise_leaves_a_row_that_is_newer_online(fresh_home: Path, bank: D
     customers.with_columns(segment=pl.lit("built")).write_parquet(tmp_path / "bank/customers.parquet")
     rebuild(fresh_home, Dataset.open(tmp_path / "bank"))
     report = apply_and_materialise(fresh_home, settings=SQLITE)
-    assert report.written["customer_profile"] == 29
+    assert report.written["customer_profile"] == latest(fresh_home, "customer_profile").height - 1
     assert [row["segment"] for row in online(fresh_home, "customer_profile").read(["c000", "c001"]) if row] == [
         "streamed",
         "built",

@@ -55,7 +55,9 @@ def fit(frame: pl.DataFrame, manifest: FeatureManifest, min_count: int = 1) -> E
     return EntityEncoding.fit(frame, now, manifest, Entity.CUSTOMER, EncodingConfig(min_count=min_count))
 
 
-def test_categories_are_indexed_by_frequency_and_unknown_is_zero(frame: pl.DataFrame, manifest: FeatureManifest) -> None:
+def test_categories_are_indexed_by_frequency_and_unknown_is_zero(
+    frame: pl.DataFrame, manifest: FeatureManifest
+) -> None:
     rows = fit(frame, manifest).transform(frame.to_dict(), np.full(4, 2 * DAY))
     assert rows.categorical[:, 0].tolist() == [1, 1, 2, 0]
     assert rows.lists[:, 0, :3].tolist() == [[1, 2, -1], [1, -1, -1], [-1, -1, -1], [-1, -1, -1]]

@@ -18,10 +18,13 @@ def test_full_softmax_with_weights_and_exclusions_equals_the_slow_reference() ->
     logits = generator.normal(size=(5, 7))
     targets, weights = generator.integers(0, 7, 5), generator.uniform(0.5, 2, 5)
     excluded = generator.random((5, 7)) < 0.3
-    expected = sum(
-        weights[row] * reference_softmax(logits[row].tolist(), targets[row], set(np.flatnonzero(excluded[row])))
-        for row in range(5)
-    ) / weights.sum()
+    expected = (
+        sum(
+            weights[row] * reference_softmax(logits[row].tolist(), targets[row], set(np.flatnonzero(excluded[row])))
+            for row in range(5)
+        )
+        / weights.sum()
+    )
     actual = full_softmax(
         torch.from_numpy(logits), torch.from_numpy(targets), torch.from_numpy(weights), torch.from_numpy(excluded)
     )

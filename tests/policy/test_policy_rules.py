@@ -314,3 +314,13 @@ def test_evaluate_more_customers_than_a_chunk_equals_one_by_one() -> None:
     expected = np.ones((count, 7), dtype=bool)
     expected[owners, items] = False
     assert np.array_equal(BANK.evaluate(facts, catalogue, NOW).allowed, expected)
+
+
+@settings(max_examples=100, deadline=None)
+@given(CUSTOMER)
+def test_single_customer_equals_the_frame_of_one(row: dict[str, object]) -> None:
+    frame, single = people_facts([row]), CustomerFacts.single(row)
+    for name in ("risk_level", "risk_assessed_at", "age"):
+        assert np.array_equal(getattr(frame, name), getattr(single, name), equal_nan=True)
+        assert getattr(frame, name).dtype == getattr(single, name).dtype
+    assert (frame.segment, frame.country, frame.language) == (single.segment, single.country, single.language)

@@ -58,6 +58,8 @@ def test_choose_prior_where_the_model_is_right_for_known_customers_only_gives_ne
     scores[new] *= 0.1
     prior = np.zeros(items)
     prior[7] = 1.0
-    chosen = choose_prior(scores, {7.0: prior, 30.0: prior, 90.0: prior, None: prior}, make_queries(relevant, new, items), 5)
+    chosen = choose_prior(
+        scores, {7.0: prior, 30.0: prior, 90.0: prior, None: prior}, make_queries(relevant, new, items), 5
+    )
     assert chosen.weight == 0
     assert chosen.new_weight > 0

@@ -113,7 +113,12 @@ class Canvas:
 
     def _mask(self, ink: Ink, corners: Sequence[Point]) -> tuple[Image.Image, tuple[int, int, int, int]] | None:
         xs, ys = [x for x, _ in corners], [y for _, y in corners]
-        box = (max(0, int(min(xs))), max(0, int(min(ys))), min(_PIXELS, int(max(xs)) + 2), min(_PIXELS, int(max(ys)) + 2))
+        box = (
+            max(0, int(min(xs))),
+            max(0, int(min(ys))),
+            min(_PIXELS, int(max(xs)) + 2),
+            min(_PIXELS, int(max(ys)) + 2),
+        )
         if box[0] >= box[2] or box[1] >= box[3]:
             return None
         mask = Image.new("L", (_PIXELS, _PIXELS), 0)

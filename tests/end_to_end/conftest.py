@@ -1,0 +1,46 @@
+"""One small bank, built and trained once by the command line itself."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recsys.cli.app import main
+from recsys.simulator import simulate
+from recsys.testing.banks import tiny_bank_config
+
+
+@dataclass(frozen=True)
+class TrainedBank:
+    """A dataset, its home, and what `recsys train --json` printed."""
+
+    data: Path
+    home: Path
+    result: dict[str, Any]
+
+
+def run(*arguments: str | Path) -> int:
+    """Runs the command line in this process and returns its exit code."""
+    with pytest.raises(SystemExit) as exit_info:
+        main([str(argument) for argument in arguments])
+    return int(exit_info.value.code or 0)
+
+
+@pytest.fixture(scope="session")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("bank") / "data"
+    simulate(tiny_bank_config(), out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def trained(bank: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedBank:
+    home = tmp_path_factory.mktemp("home") / "state"
+    file = tmp_path_factory.mktemp("out") / "train.json"
+    settings = ["--set", "loop.epochs=8", "--set", "loop.patience=8"]
+    with file.open("w") as handle, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdout", handle)
+        assert run("--home", home, "train", bank, "--json", *settings) == 0
+    return TrainedBank(bank, home, json.loads(file.read_text()))
