@@ -22,6 +22,8 @@ class HomeRecord(BaseConfig):
     path: str
     """Directory of the dataset."""
     created_at: datetime
+    features_of: str = ""
+    """Fingerprint of the dataset when its features were built; empty before that."""
 
 
 class Home:
@@ -66,10 +68,32 @@ class Home:
             if record.path == str(dataset.resolve()):
                 return
         self.path.mkdir(parents=True, exist_ok=True)
-        created = record.created_at if record is not None else datetime.now(UTC)
-        fresh = HomeRecord(dataset=name, path=str(dataset.resolve()), created_at=created)
+        created, built = (record.created_at, record.features_of) if record is not None else (datetime.now(UTC), "")
+        fresh = HomeRecord(dataset=name, path=str(dataset.resolve()), created_at=created, features_of=built)
+        self._write(fresh)
+
+    def remember_features(self, fingerprint: str) -> None:
+        """Notes which state of the dataset the feature tables hold."""
+        record = self.record()
+        if record is not None and record.features_of != fingerprint:
+            self._write(record.model_copy(update={"features_of": fingerprint}))
+
+    def require_current_features(self, fingerprint: str) -> None:
+        """Refuses to mix a dataset with features of another state of it.
+
+        Raises:
+            HomeError: the dataset changed since its features were built.
+        """
+        record = self.record()
+        if record is not None and record.features_of != fingerprint:
+            raise HomeError(
+                f"{record.path} changed since its features were built in {self.path}: "
+                "run `recsys features DATASET` or `recsys train DATASET` first"
+            )
+
+    def _write(self, record: HomeRecord) -> None:
         temporary = self.path / f"{_FILE}.partial"
-        temporary.write_text(yaml.safe_dump(fresh.model_dump(mode="json")))
+        temporary.write_text(yaml.safe_dump(record.model_dump(mode="json")))
         temporary.replace(self.path / _FILE)
 
     def dataset_path(self) -> Path:

@@ -49,6 +49,7 @@ def build_features_and_materialise(
     if not is_current(dataset, home.features, config.features):
         require_valid(directory, progress)
     report = build_features(dataset, home.features, home.encodings, config.features, progress)
+    home.remember_features(dataset.fingerprint())
     materialised = _materialise(home, progress)
     facts = _load_facts(home, dataset) if report.changed or materialised.changed else 0
     return {
@@ -193,6 +194,7 @@ def _open_known(home: Home, directory: Path) -> Dataset:
     if home.record() is None:
         raise ModelError(f"the home {home.path} has no champion yet: run `recsys train {directory}` first")
     home.claim(dataset.config.name, directory)
+    home.require_current_features(dataset.fingerprint())
     return dataset
 
 

@@ -5,20 +5,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from recsys.schema import EventType
-from recsys.simulator.catalogue import Catalogue
-from recsys.simulator.clock import SECOND, Clock
-from recsys.simulator.config import SimulatorConfig
+from recsys.simulator.bank import Bank
+from recsys.simulator.clock import SECOND
 from recsys.simulator.consent import Consent
-from recsys.simulator.creatives import Creatives
 from recsys.simulator.customers import Population
 from recsys.simulator.eligibility import Eligibility
 from recsys.simulator.journal import Journal
-from recsys.simulator.logging_policy import LoggingPolicy
 from recsys.simulator.preference import Preference, Shown
 from recsys.simulator.world import ARMS, CHANNELS, Bools, Floats, Ints
 
-_FORGETS_ANY = 0.90
-_FORGETS_PRODUCT = 0.94
+FORGETS_ANY = 0.90
+FORGETS_PRODUCT = 0.94
 """What is left of an impression's weight after a day: for fatigue in general, and of one product."""
 _COOL_OFF = 35
 """Days that a dismissed product stays out."""
@@ -26,17 +23,6 @@ _DECLINED = 60
 """Days that a product stays out after an application that led nowhere."""
 _BROWSING = (0, 1)
 """Channels in which customers come unprompted: app and web."""
-
-
-@dataclass
-class Bank:
-    """What all blocks share."""
-
-    config: SimulatorConfig
-    catalogue: Catalogue
-    creatives: Creatives
-    policy: LoggingPolicy
-    clock: Clock
 
 
 @dataclass
@@ -64,8 +50,8 @@ class Block:
         """Takes needs of a new week, and forgets a little."""
         if day % 7 == 0:
             self.utility = self.preference.utility(day // 7)
-        self.impressions *= _FORGETS_ANY
-        self.exposure *= _FORGETS_PRODUCT
+        self.impressions *= FORGETS_ANY
+        self.exposure *= FORGETS_PRODUCT
 
     def live_day(self, day: int) -> None:
         """Requests by channel, then what customers do unprompted."""
@@ -80,62 +66,54 @@ class Block:
         self._browse(quiet, day)
         self._acquire_unprompted(quiet, day)
 
-    def request_rates(self) -> Floats:
-        """Requests a day of each customer in each channel, [C, CHANNELS]."""
-        return self.population.traits.activity[:, None] * np.array([channel.rate for channel in CHANNELS], np.float32)
+    def visit_chances(self) -> Floats:
+        """Probability of a request in each channel on a day, [C, CHANNELS]; at most one a day."""
+        rates = np.array([channel.rate for channel in CHANNELS], np.float32)
+        return np.minimum(self.population.traits.activity[:, None], 4.0) * rates
 
     def _visits(self) -> Ints:
-        """The channel of each customer's request today, -1 for none: at most one a day."""
-        edges = np.cumsum(np.minimum(self.request_rates(), 0.45), axis=1)
+        """The channel of each customer's request today, -1 for none."""
+        edges = np.cumsum(self.visit_chances(), axis=1)
         kind = (self.rng.random(self.population.count)[:, None] >= edges).sum(axis=1)
         return np.where(kind == len(CHANNELS), -1, kind)
 
     def _serve(self, customers: Ints, channel: int, day: int) -> None:
+        """Shows a slate to each of `customers` and lets them respond."""
         place = CHANNELS[channel]
         allowed = self.eligibility.allowed(day, customers)
         able = allowed.any(axis=1)
         customers, allowed = customers[able], allowed[able]
         if not len(customers):
             return
-        who = (
-            self.population.segment[customers],
-            self.consent.profiling_on(day, customers),
-            self.population.arm[customers],
+        who = (self.population.segment[customers], self.consent.profiling_on(day, customers))
+        slate = self.bank.policy.draw(
+            allowed, (*who, self.population.arm[customers]), (channel, place.slots, day), self.rng
         )
-        slate = self.bank.policy.draw(allowed, who, (channel, place.slots, day), self.rng)
         moment = self.bank.clock.moment(day, self.population.country[customers], place.hours, self.rng)
         request = self.requests + np.arange(len(customers))
         self.requests += len(customers)
-        rows, positions = np.nonzero(slate.product >= 0)
-        shown = Shown(
-            customers[rows],
-            slate.product[rows, positions],
-            slate.content[rows, positions],
-            np.full(len(rows), channel),
-            positions,
-        )
+        rows, slots = np.nonzero(slate.product >= 0)
+        filled = (rows, slots)
+        shown = Shown(customers[rows], slate.product[filled], slate.content[filled], np.full(len(rows), channel), slots)
+        propensity = {"propensity": slate.propensity[filled], "product_propensity": slate.product_propensity[filled]}
+        self._show(shown, self._logged(shown, request[rows]), moment[rows], propensity, day)
+
+    def _show(
+        self, shown: Shown, logged: dict[str, np.ndarray], moment: Ints, propensity: dict[str, np.ndarray], day: int
+    ) -> None:
+        """Records the impressions with the truth behind them, and the responses."""
         utility = self.utility[shown.customer, shown.product]
         wear = self.preference.wear_of(self.impressions[shown.customer], self.exposure[shown.customer, shown.product])
         p_click = self.preference.click(shown, utility, wear, day)
         p_apply = self.preference.apply(utility)
         p_convert = self.preference.convert(shown.customer, shown.product, utility)
-        logged = self._logged(shown, request[rows])
-        self.journal.record(
-            EventType.IMPRESSION,
-            shown.customer,
-            moment[rows],
-            propensity=slate.propensity[rows, positions],
-            product_propensity=slate.product_propensity[rows, positions],
-            p_click=p_click,
-            p_apply=p_apply,
-            p_convert=p_convert,
-            **logged,
-        )
+        chances = {"p_click": p_click, "p_apply": p_apply, "p_convert": p_convert}
+        self.journal.record(EventType.IMPRESSION, shown.customer, moment, **logged, **propensity, **chances)
         np.add.at(self.impressions, shown.customer, 1.0)
         np.add.at(self.exposure, (shown.customer, shown.product), 1.0)
-        clicked = self.rng.random(len(rows)) < p_click
-        self._respond(shown, logged, moment[rows], clicked, (p_apply, p_convert))
-        self._turn_away(shown, logged, moment[rows], ~clicked, utility, wear)
+        clicked = self.rng.random(len(moment)) < p_click
+        self._respond(shown, logged, moment, clicked, (p_apply, p_convert))
+        self._turn_away(shown, logged, moment, ~clicked, utility, wear)
 
     def _logged(self, shown: Shown, request: Ints) -> dict[str, np.ndarray]:
         return {

@@ -1,24 +1,26 @@
 """Consent of a block's customers by purpose and channel, default no, and how it changes."""
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
 
 from recsys.schema import CONSENT_PURPOSES
-from recsys.simulator.catalogue import UTC_TIME
 from recsys.simulator.clock import Clock
 from recsys.simulator.customers import NEVER, Population
 from recsys.simulator.journal import customer_id, moments
+from recsys.simulator.products import UTC_TIME
 from recsys.simulator.world import CHANNEL_NAMES, Bools, Ints
 
-CONSENT_SCHEMA: dict[str, Any] = {
-    "customer_id": pl.String,
-    "purpose": pl.String,
-    "event_timestamp": UTC_TIME,
-    "channel": pl.String,
-    "granted": pl.Boolean,
-}
+CONSENT_SCHEMA: Final = pl.Schema(
+    {
+        "customer_id": pl.String(),
+        "purpose": pl.String(),
+        "event_timestamp": UTC_TIME,
+        "channel": pl.String(),
+        "granted": pl.Boolean(),
+    }
+)
 _ASKED: Final = 0.97
 _GRANTED: Final = {"marketing": 0.9, "profiling": 0.92, "text_analysis": 0.92, "image_analysis": 0.9}
 _WITHDRAWN: Final = {"marketing": 0.03, "profiling": 0.02, "text_analysis": 0.01, "image_analysis": 0.01}

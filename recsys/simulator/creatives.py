@@ -5,36 +5,39 @@ import random
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
-from recsys.simulator.catalogue import UTC_TIME, Catalogue, Product, fact_slots
+from recsys.simulator.catalogue import Catalogue
 from recsys.simulator.config import SimulatorConfig
 from recsys.simulator.drawing.picture import PictureSpec
 from recsys.simulator.lexicon import Lexicon, capitalise, draw
+from recsys.simulator.products import UTC_TIME, Product, fact_slots
 from recsys.simulator.world import ANGLES, CHANNEL_NAMES, LAYOUTS, NEEDS, PALETTES, SCENES, STYLES, TONES, Bools, Ints
 
-CONTENT_SCHEMA: dict[str, Any] = {
-    "content_id": pl.String,
-    "event_timestamp": UTC_TIME,
-    "product_id": pl.String,
-    "channel": pl.String,
-    "language": pl.String,
-    "headline": pl.String,
-    "body": pl.String,
-    "call_to_action": pl.String,
-    "disclaimer": pl.String,
-    "image_path": pl.String,
-    "tone": pl.String,
-    "status": pl.String,
-    "content_hash": pl.String,
-    "approved_hash": pl.String,
-    "valid_from": UTC_TIME,
-    "valid_to": UTC_TIME,
-    "ai_generated": pl.Boolean,
-}
+CONTENT_SCHEMA: Final = pl.Schema(
+    {
+        "content_id": pl.String(),
+        "event_timestamp": UTC_TIME,
+        "product_id": pl.String(),
+        "channel": pl.String(),
+        "language": pl.String(),
+        "headline": pl.String(),
+        "body": pl.String(),
+        "call_to_action": pl.String(),
+        "disclaimer": pl.String(),
+        "image_path": pl.String(),
+        "tone": pl.String(),
+        "status": pl.String(),
+        "content_hash": pl.String(),
+        "approved_hash": pl.String(),
+        "valid_from": UTC_TIME,
+        "valid_to": UTC_TIME,
+        "ai_generated": pl.Boolean(),
+    }
+)
 _COPY = ("headline", "body", "call_to_action", "disclaimer")
 ANY_CHANNEL = -1
 
@@ -173,18 +176,19 @@ def _write_copy(
     kind, grammar = product.variant.archetype, lexicon.copy_grammar
     slots = fact_slots(product.facts_on(day), lexicon)
     need = max(kind.needs, key=lambda name: kind.needs[name])
-    benefits = [lexicon.benefits[name] for name in kind.benefits]
+    benefits = rng.sample([lexicon.benefits[name] for name in kind.benefits], len(kind.benefits))
     slots |= {
         "fact": lexicon.facts[product.family].format_map(slots),
         "goal": rng.choice(grammar.goals[need]),
         "act": rng.choice(grammar.acts[need]),
-        "a": capitalise(rng.choice(benefits)),
-        "b": rng.choice(benefits),
+        "a": benefits[0],
+        "b": benefits[-1],
     }
-    body = f"{capitalise(draw(grammar.bodies[angle], rng, slots))} {capitalise(draw(grammar.benefit, rng, slots))}"
+    extras = grammar.benefit if len(benefits) > 1 else grammar.benefit[:1]
+    sentences = [draw(grammar.bodies[angle], rng, slots), draw(extras, rng, slots)]
     return {
         "headline": capitalise(draw(grammar.headlines[tone], rng, slots)),
-        "body": body.strip(),
+        "body": lexicon.gap.join(capitalise(sentence) for sentence in sentences).strip(),
         "call_to_action": rng.choice(grammar.calls[tone]),
         "disclaimer": grammar.disclaimers[product.family].format_map(slots) + grammar.opt_out,
     }

@@ -51,7 +51,7 @@ class Traits:
     initiative: Floats
     """[C]: unprompted acquisitions relative to the average customer."""
     contact_effect: Floats
-    """[C]: what an impression does to later unprompted acquisitions; below 0: contact puts off."""
+    """[C]: what an impression does to later unprompted acquisitions; below 0: contact puts off, clicks too."""
     shown: Bools
     """[3, C, K]: whether a need shows in texts, transactions, sent pictures."""
 
@@ -170,9 +170,15 @@ def _draw_traits(stage: Ints, segment: Ints, rng: np.random.Generator) -> Traits
         appetite=np.clip(appetite, 1, 5).astype(np.float32),
         activity=rng.gamma(1.6, 1 / 1.6, count).astype(np.float32),
         initiative=rng.gamma(2.0, 0.5, count).astype(np.float32),
-        contact_effect=rng.normal(0.22, 0.3, count).astype(np.float32),
+        contact_effect=_draw_contact_effects(count, rng),
         shown=_draw_shown(count, rng),
     )
+
+
+def _draw_contact_effects(count: int, rng: np.random.Generator) -> Floats:
+    """Most are reminded by contact; one in eight is put off."""
+    put_off = rng.random(count) < 0.125
+    return np.where(put_off, rng.normal(-1.2, 0.3, count), rng.normal(0.22, 0.15, count)).astype(np.float32)
 
 
 def _draw_shown(count: int, rng: np.random.Generator) -> Bools:
@@ -180,7 +186,7 @@ def _draw_shown(count: int, rng: np.random.Generator) -> Bools:
     rates = shown_rates().T[:, None, :]
     edges = np.cumsum(rates, axis=0)
     first = (rng.random((1, count, rates.shape[2])) >= edges[:2]).sum(axis=0)
-    also = rng.random((3, count, rates.shape[2])) < 0.6 * rates
+    also = rng.random((3, count, rates.shape[2])) < 0.9 * rates
     return also | (first[None] == np.arange(3)[:, None, None])
 
 

@@ -55,5 +55,5 @@ class Eligibility:
         allowed &= (people.joined_day[customers] < day)[:, None]
         for product, needed in enumerate(products.requires):
             if products.products[product].variant.archetype.requires is not None:
-                allowed[:, product] &= self.held[np.ix_(customers, needed)].any(axis=1) if needed else False
+                allowed[:, product] &= self.held[customers][:, needed].any(axis=1)
         return allowed

@@ -7,9 +7,10 @@ import numpy as np
 import polars as pl
 
 from recsys.schema import EventType
-from recsys.simulator.catalogue import UTC_TIME, Catalogue
+from recsys.simulator.catalogue import Catalogue
 from recsys.simulator.creatives import Creatives
 from recsys.simulator.customers import Population
+from recsys.simulator.products import UTC_TIME
 from recsys.simulator.world import ARMS, CHANNELS
 
 EVENT_TYPES = tuple(EventType)

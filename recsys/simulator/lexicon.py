@@ -69,6 +69,10 @@ class Lexicon(BaseConfig):
     """Currency units per unit of `archetypes.yaml`."""
     rounding: int
     """Amounts are rounded to a multiple of this."""
+    gap: str
+    """Stands between two sentences."""
+    comma: str
+    """Stands between a greeting and what follows."""
     countries: dict[str, Country]
     tiers: dict[str, str]
     series: str
@@ -119,6 +123,11 @@ def draw(templates: tuple[str, ...], rng: random.Random, slots: dict[str, str] |
 def capitalise(text: str) -> str:
     """First letter in upper case, the rest untouched."""
     return text[:1].upper() + text[1:]
+
+
+def decapitalise(text: str) -> str:
+    """First letter in lower case, as after a greeting, unless it is a word of its own such as `I`."""
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
 def misspell(text: str, rng: random.Random) -> str:

@@ -12,7 +12,7 @@ from recsys.simulator.catalogue import Catalogue
 from recsys.simulator.config import SimulatorConfig
 from recsys.simulator.creatives import ANY_CHANNEL, Creatives
 from recsys.simulator.preference import NO_CONTENT
-from recsys.simulator.world import ARMS, SEGMENTS, Bools, Floats, Ints
+from recsys.simulator.world import ARMS, SEGMENTS, Bools, Ints, Reals
 
 
 class Slate(NamedTuple):
@@ -22,9 +22,9 @@ class Slate(NamedTuple):
     """[N, L]."""
     content: Ints
     """[N, L]: NO_CONTENT where the product has no creative for the channel."""
-    propensity: np.ndarray
+    propensity: Reals
     """[N, L]: of product and creative."""
-    product_propensity: np.ndarray
+    product_propensity: Reals
     """[N, L]: of the product alone."""
 
 
@@ -44,13 +44,13 @@ class LoggingPolicy:
         self._scores = np.concatenate([popular[None] + by_segment, popular[None]])  # last row: no profiling
         self._shelves: dict[tuple[int, int], tuple[Ints, Ints]] = {}
 
-    def weights(self, allowed: Bools, segment: Ints, profiled: Bools, arm: Ints) -> tuple[np.ndarray, np.ndarray]:
+    def weights(self, allowed: Bools, segment: Ints, profiled: Bools, arm: Ints) -> tuple[Reals, Reals]:
         """Softmax weights of the products that are allowed, [N, P], and the share of uniform exploration, [N]."""
         scores = self._scores[np.where(profiled, segment, len(SEGMENTS))]
         uniform = np.where(arm == ARMS.index("explore"), 1.0, self._epsilon)
         return np.where(allowed, np.exp(scores), 0.0), uniform
 
-    def product_propensity(self, weights: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+    def product_propensity(self, weights: Reals, uniform: Reals) -> Reals:
         """Probability of each product in the next slot, [N, P]; rows with nothing left are 0."""
         left = weights > 0
         total, count = weights.sum(axis=1, keepdims=True), left.sum(axis=1, keepdims=True)
@@ -102,7 +102,7 @@ class LoggingPolicy:
         shelf[made.product[ordered], np.arange(len(ordered)) - starts[made.product[ordered]]] = ordered
         return shelf, sizes
 
-    def _draw_contents(self, products: Ints, channel: int, day: int, rng: np.random.Generator) -> tuple[Ints, Floats]:
+    def _draw_contents(self, products: Ints, channel: int, day: int, rng: np.random.Generator) -> tuple[Ints, Reals]:
         shelf, sizes = self.shelf(channel, day)
         size = sizes[products]
         pick = (rng.random(products.shape) * np.maximum(size, 1)).astype(np.int64)

@@ -1,18 +1,18 @@
 """What customers write, say and send: needs in other words, small talk, pictures, and slips."""
 
 import random
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
 
-from recsys.simulator.catalogue import UTC_TIME
+from recsys.simulator.bank import Bank
 from recsys.simulator.clock import Clock
-from recsys.simulator.config import SimulatorConfig
 from recsys.simulator.creatives import SentPictures
 from recsys.simulator.customers import Population
 from recsys.simulator.journal import customer_id, moments
-from recsys.simulator.lexicon import Lexicon, draw, misspell
+from recsys.simulator.lexicon import Lexicon, decapitalise, draw, misspell
+from recsys.simulator.products import UTC_TIME
 from recsys.simulator.world import NEEDS, Floats, Ints
 
 _IDLE: Final = 0.12
@@ -21,26 +21,24 @@ _CANARY: Final = 0.006
 """Share of chats that carry an invented card number, telephone number, address or account."""
 _PICTURES: Final = 5.0
 """Expected pictures over 180 days of a customer who sends any."""
-MESSAGE_SCHEMA: Final[dict[str, Any]] = {
-    "message_id": pl.String,
-    "customer_id": pl.String,
-    "event_timestamp": UTC_TIME,
-    "text": pl.String,
-    "source": pl.String,
-    "language": pl.String,
-    "image_path": pl.String,
-}
+_SILENT: Final = 0.6
+"""Share of pictures that are sent without a word."""
+MESSAGE_SCHEMA: Final = pl.Schema(
+    {
+        "message_id": pl.String(),
+        "customer_id": pl.String(),
+        "event_timestamp": UTC_TIME,
+        "text": pl.String(),
+        "source": pl.String(),
+        "language": pl.String(),
+        "image_path": pl.String(),
+    }
+)
 
 
-def write_messages(
-    population: Population,
-    pictures: SentPictures,
-    clock: Clock,
-    config: SimulatorConfig,
-    lexicon: Lexicon,
-    rng: np.random.Generator,
-) -> pl.DataFrame:
+def write_messages(population: Population, bank: Bank, rng: np.random.Generator) -> pl.DataFrame:
     """The messages of a block, ordered by customer and time, without message_id."""
+    config, clock, lexicon, pictures = bank.config, bank.clock, bank.lexicon, bank.pictures
     words = random.Random(int(rng.integers(2**62)))
     rate = config.messages_per_customer * np.minimum(population.traits.activity, 3) ** 0.5
     customer, at = _moments(population, population.writes * rate, 0, clock, rng)
@@ -48,11 +46,14 @@ def write_messages(
     about = rng.random(len(need)) < 0.15 + 0.75 * _pressing(population, customer, clock.day_of(at), 0)
     need[~about] = -1  # small talk
     writer = _Writer(lexicon, words)
-    lines = [writer.write(None if number < 0 else NEEDS[number]) for number in need.tolist()]
+    lines: list[tuple[str | None, str]] = [
+        writer.write(None if number < 0 else NEEDS[number]) for number in need.tolist()
+    ]
     sender, sent_at = _moments(population, population.sends * np.full(population.count, _PICTURES), 2, clock, rng)
     shown = _choose_needs(population, sender, clock.day_of(sent_at), 2, rng)
     picture = _choose_pictures(population, pictures, sender, shown, rng)
-    lines += [(draw(lexicon.messages.captions, words), "chat") for _ in sender]
+    captions = lexicon.messages.captions
+    lines += [(None if words.random() < _SILENT else draw(captions, words), "chat") for _ in sender]
     frame = pl.DataFrame(
         {
             "customer": np.concatenate([customer, sender]),
@@ -78,8 +79,7 @@ class _Writer:
 
     def __init__(self, lexicon: Lexicon, rng: random.Random) -> None:
         self._grammar = lexicon.messages
-        self._gap = "" if lexicon.currency == "CNY" else " "
-        self._comma = "，" if lexicon.currency == "CNY" else ", "
+        self._gap, self._comma = lexicon.gap, lexicon.comma
         self._rng = rng
 
     def write(self, need: str | None) -> tuple[str, str]:
@@ -99,7 +99,7 @@ class _Writer:
     def _dress(self, text: str) -> str:
         rng, grammar = self._rng, self._grammar
         opener, closer = draw(grammar.openers, rng), draw(grammar.closers, rng)
-        parts = [f"{opener}{self._comma}{text}" if opener else text, draw(grammar.callback, rng), closer]
+        parts = [f"{opener}{self._comma}{decapitalise(text)}" if opener else text, draw(grammar.callback, rng), closer]
         if rng.random() < _CANARY:
             digits = draw(grammar.canaries, rng)
             while "{d}" in digits:

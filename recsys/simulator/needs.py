@@ -27,7 +27,7 @@ def draw_needs(stage: Ints, weeks: int, rng: np.random.Generator) -> Floats:
     happens = rng.random(count) < 0.45 * min(1.5, weeks / 26)
     week = rng.integers(0, weeks, count)
     for slot, strength in enumerate((1.0, 0.7)):
-        lasts = rng.integers(9, 24, count)
+        lasts = rng.integers(12, 30, count)
         _add_episode(path, woken[event, slot], week, lasts, happens * np.float32(strength), rng)
     return path
 

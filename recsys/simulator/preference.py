@@ -75,6 +75,7 @@ class Preference:
         logit = (
             r.click_base + r.click_utility * utility + traits.channel[shown.customer, shown.channel] - r.fatigue * wear
         )
+        logit += 1.5 * np.minimum(traits.contact_effect[shown.customer], 0)  # whom contact puts off
         logit += 0.15 if day % 7 in (5, 6) else 0.0
         has = shown.content != NO_CONTENT
         logit[has] += self._creative_appeal(shown.customer[has], shown.content[has], day // 7)
@@ -98,7 +99,8 @@ class Preference:
 
     def wear_of(self, impressions: Floats, same_product: Floats) -> Floats:
         """Fatigue in impressions of any product; one of the same product counts five times more."""
-        return np.minimum(impressions, 25.0) + 5.0 * np.minimum(same_product, 6.0)
+        wear: Floats = np.minimum(impressions, np.float32(25)) + 5 * np.minimum(same_product, np.float32(6))
+        return wear
 
     def _creative_appeal(self, customer: Ints, content: Ints, week: int) -> Floats:
         r, traits, made = self._response, self._population.traits, self._creatives

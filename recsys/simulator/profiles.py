@@ -1,15 +1,13 @@
 """What the bank knows of its customers: the history of their profiles, and what they held when the period began."""
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
 
-from recsys.simulator.catalogue import UTC_TIME, Catalogue
 from recsys.simulator.clock import DAY, SECOND, Clock
 from recsys.simulator.config import SimulatorConfig
 from recsys.simulator.customers import NEVER, Population
-from recsys.simulator.eligibility import Eligibility
 from recsys.simulator.journal import customer_id, moments
 from recsys.simulator.lexicon import Lexicon
 from recsys.simulator.world import SEGMENTS, Floats, Ints
@@ -30,12 +28,6 @@ _JOBS: Final = np.array(  # by life stage
         [0.0, 0.04, 0.05, 0.88, 0.03],
     ]
 )
-HOLDING_SCHEMA: Final[dict[str, Any]] = {
-    "customer_id": pl.String,
-    "product_id": pl.String,
-    "opened_at": UTC_TIME,
-    "closed_at": UTC_TIME,
-}
 
 
 class Profiles:
@@ -83,15 +75,13 @@ class Profiles:
                 "time_zone": np.array([country.time_zone for country in lexicon.countries.values()])[people.country[c]],
                 "language": np.full(len(c), config.language),
                 "joined": self.joined[c],
-                "income_band": _masked(
-                    np.array(_BAND_NAMES)[np.digitize(people.income, _BANDS)][c], self._untold[0][c]
-                ),
-                "risk_level": _masked(np.char.add("C", level.astype(str)), level == 0),
-                "assessed": _masked(assessed_at, level == 0),
+                "income_band": masked(np.array(_BAND_NAMES)[np.digitize(people.income, _BANDS)][c], self._untold[0][c]),
+                "risk_level": masked(np.char.add("C", level.astype(str)), level == 0),
+                "assessed": masked(assessed_at, level == 0),
                 "kyc_status": np.where(people.verified, "verified", "pending")[c],
-                "liquid_amount": _masked(self._liquid(c, at, lexicon), self._untold[1][c]),
-                "horizon_months": _masked(people.horizon[c], self._untold[2][c]),
-                "knowledge_level": _masked(np.array(_KNOWLEDGE)[people.knowledge[c]], level == 0),
+                "liquid_amount": masked(self._liquid(c, at, lexicon), self._untold[1][c]),
+                "horizon_months": masked(people.horizon[c], self._untold[2][c]),
+                "knowledge_level": masked(np.array(_KNOWLEDGE)[people.knowledge[c]], level == 0),
                 "employment": np.array(_EMPLOYMENT)[self._employment[c]],
                 "is_minor": people.minor[c],
                 "in_arrears": self._arrears[c] <= at,
@@ -127,60 +117,11 @@ class Profiles:
         return np.round(self._population.liquid[c] * factor * lexicon.scale, 0)
 
 
-def open_holdings(
-    population: Population,
-    catalogue: Catalogue,
-    eligibility: Eligibility,
-    utility: Floats,
-    profiles: Profiles,
-    clock: Clock,
-    rng: np.random.Generator,
-) -> pl.DataFrame:
-    """Draws what customers held before the period, marks what is still open as held, and returns all of it."""
-    everyone = np.arange(population.count)
-    allowed = eligibility.allowed(0, everyone) & (np.array([len(needed) for needed in catalogue.requires]) == 0)
-    keys = np.where(allowed, 0.55 * utility + rng.gumbel(size=allowed.shape), -np.inf)
-    count = np.minimum(rng.poisson(1.7, population.count), allowed.sum(axis=1))
-    ranks = np.argsort(np.argsort(-keys, axis=1), axis=1)
-    customer, product = np.nonzero(ranks < count[:, None])
-    launched = np.array([int(p.row["available_from"].timestamp()) * SECOND for p in catalogue.products])
-    earliest = np.maximum(profiles.joined[customer], launched[product])
-    opened = earliest + (rng.random(len(customer)) * (clock.start - DAY - earliest)).astype(np.int64)
-    closes = rng.random(len(customer)) < 0.12
-    closed = opened + (rng.random(len(customer)) * (clock.start - opened)).astype(np.int64)
-    still = ~closes
-    eligibility.acquire(customer[still], product[still], np.full(still.sum(), -15))
-    return pl.DataFrame(
-        {"customer": customer, "product": product, "opened": opened, "closed": _masked(closed, ~closes)}
-    )
-
-
-def holdings_frame(
-    before: pl.DataFrame, opened: list[tuple[Ints, Ints, Ints]], population: Population, catalogue: Catalogue
-) -> pl.DataFrame:
-    """The holdings table: what was held before the period, and what conversions opened in it."""
-    parts = [before.with_columns(pl.col("closed").cast(pl.Int64))]
-    for customer, product, moment in opened:
-        none = pl.Series([None] * len(customer), dtype=pl.Int64)
-        parts.append(pl.DataFrame({"customer": customer, "product": product, "opened": moment, "closed": none}))
-    ids = pl.Series([product.id for product in catalogue.products])
-    return (
-        pl.concat(parts)
-        .select(
-            customer_id(pl.col("customer"), population.first),
-            pl.lit(ids).gather(pl.col("product")).alias("product_id"),
-            moments("opened").alias("opened_at"),
-            moments("closed").alias("closed_at"),
-        )
-        .cast(HOLDING_SCHEMA)
-        .sort("customer_id", "opened_at", "product_id")
-    )
-
-
 def _moment(day: Ints, clock: Clock, rng: np.random.Generator) -> Ints:
     """A moment in office hours of each day; days that do not come give moments that do not come."""
     return clock.start + day * DAY + rng.integers(8 * 3600, 18 * 3600, len(day)) * SECOND
 
 
-def _masked(values: np.ndarray, missing: np.ndarray) -> pl.Series:
+def masked(values: np.ndarray, missing: np.ndarray) -> pl.Series:
+    """A column that is null where `missing`."""
     return pl.Series(values).set(pl.Series(missing), None)

@@ -1,37 +1,38 @@
 """Card and account movements: an everyday basket that needs push towards what serves them, and salaries."""
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
 
-from recsys.simulator.catalogue import UTC_TIME
+from recsys.simulator.bank import Bank
 from recsys.simulator.clock import Clock
-from recsys.simulator.config import SimulatorConfig
 from recsys.simulator.customers import Population
 from recsys.simulator.journal import customer_id, moments
 from recsys.simulator.lexicon import Lexicon
+from recsys.simulator.products import UTC_TIME
 from recsys.simulator.world import MERCHANTS, SALARY, Floats, Ints, everyday_basket, merchant_amounts, need_merchants
 
 _PUSH: Final = 0.9
 """How much a need at full strength adds to a basket of weight 1."""
 _CHUNK: Final = 200_000
 """Transactions whose category is drawn at once."""
-TRANSACTION_SCHEMA: Final[dict[str, Any]] = {
-    "transaction_id": pl.String,
-    "customer_id": pl.String,
-    "event_timestamp": UTC_TIME,
-    "amount": pl.Float64,
-    "merchant_category": pl.String,
-    "merchant": pl.String,
-    "channel": pl.String,
-}
+TRANSACTION_SCHEMA: Final = pl.Schema(
+    {
+        "transaction_id": pl.String(),
+        "customer_id": pl.String(),
+        "event_timestamp": UTC_TIME,
+        "amount": pl.Float64(),
+        "merchant_category": pl.String(),
+        "merchant": pl.String(),
+        "channel": pl.String(),
+    }
+)
 
 
-def draw_transactions(
-    population: Population, clock: Clock, config: SimulatorConfig, lexicon: Lexicon, rng: np.random.Generator
-) -> pl.DataFrame:
+def draw_transactions(population: Population, bank: Bank, rng: np.random.Generator) -> pl.DataFrame:
     """The transactions of a block, ordered by customer and time, without transaction_id."""
+    config, clock, lexicon = bank.config, bank.clock, bank.lexicon
     days = len(clock.days)
     rate = population.pays * config.transactions_per_customer * rng.gamma(3, 1 / 3, population.count) * days / 180
     customer = np.repeat(np.arange(population.count), rng.poisson(rate))

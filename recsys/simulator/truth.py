@@ -5,15 +5,14 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from recsys.simulator.behaviour import Block
+from recsys.simulator.behaviour import FORGETS_PRODUCT, Block
 from recsys.simulator.creatives import ANY_CHANNEL
 from recsys.simulator.journal import customer_id
 from recsys.simulator.preference import NO_CONTENT, Shown
 from recsys.simulator.world import ARMS, CHANNELS, Floats
 
-_FORGETS: Final = 0.94
 _APP: Final = 0
-README: Final = """What this bank was drawn from. It stands beside the dataset for judging only: training never reads it.
+README: Final = """What this bank was drawn from. It is here to judge with; training never reads it.
 
 responses.parquet       one row per impression: event_id, customer_id, product_id, content_id, product_propensity
                         (probability of the product in its slot, given the slots above it in the same request; the
@@ -38,7 +37,7 @@ def offers(block: Block, day: int, horizon: int, keep: int) -> pl.DataFrame:
     """The best offers of every customer as of `day`, for the `horizon` days that follow."""
     everyone = np.arange(block.population.count)
     allowed = block.eligibility.allowed(day, everyone)
-    organic = block.preference.organic(block.utility, block.exposure) * allowed * horizon
+    organic = _unprompted(block, block.exposure) * allowed * horizon
     expected = organic + _prompted(block, day, allowed) * horizon
     ranks = np.argsort(np.argsort(-expected, axis=1, kind="stable"), axis=1)
     customer, product = np.nonzero(allowed & (ranks < keep) & (expected > 0))
@@ -84,15 +83,15 @@ def contact_effect(block: Block, day: int, horizon: int) -> pl.DataFrame:
     """What one impression of the best offer on `day` changes within `horizon` days."""
     everyone = np.arange(block.population.count)
     allowed = block.eligibility.allowed(day, everyone)
-    rates = block.preference.organic(block.utility, np.zeros_like(block.exposure)) * allowed
+    rates = _unprompted(block, np.zeros_like(block.exposure)) * allowed
     best = (rates + _prompted(block, day, allowed)).argmax(axis=1)
     some = allowed.any(axis=1)
     customer, product = everyone[some], best[some]
     without = 1 - np.exp(-rates[customer, product] * horizon)
-    fading = np.float32((1 - _FORGETS**horizon) / (1 - _FORGETS) / horizon)
+    fading = np.float32((1 - FORGETS_PRODUCT**horizon) / (1 - FORGETS_PRODUCT) / horizon)
     exposed = np.zeros_like(block.exposure)
     exposed[customer, product] = fading
-    aware = 1 - np.exp(-block.preference.organic(block.utility, exposed)[customer, product] * horizon)
+    aware = 1 - np.exp(-_unprompted(block, exposed)[customer, product] * horizon)
     acts = _average_click(block, day, _APP)[customer, product]
     acts *= block.preference.apply(block.utility[customer, product])
     with_contact = 1 - (1 - aware) * (1 - acts)
@@ -102,10 +101,16 @@ def contact_effect(block: Block, day: int, horizon: int) -> pl.DataFrame:
     )
 
 
+def _unprompted(block: Block, exposure: Floats) -> Floats:
+    """Expected unprompted applications a day, [C, P]: they come on days without a request."""
+    quiet = 1 - np.minimum(block.visit_chances().sum(axis=1, keepdims=True), 1)
+    return block.preference.organic(block.utility, exposure) * quiet
+
+
 def _prompted(block: Block, day: int, allowed: np.ndarray) -> Floats:
     """Expected prompted applications a day, under the customer's own arm and consents, [C, P]."""
     everyone = np.arange(block.population.count)
-    rates, arm = block.request_rates(), block.population.arm
+    rates, arm = block.visit_chances(), block.population.arm
     contacted = arm != ARMS.index("control")
     total = np.zeros(allowed.shape, np.float32)
     profiled = block.consent.profiling_on(day, everyone)
@@ -132,7 +137,7 @@ def _average_click(block: Block, day: int, channel: int) -> Floats:
     for product in np.flatnonzero(count == 0):
         nothing = np.full(people, NO_CONTENT)
         total[:, product] = _click(block, day, everyone, np.full(people, product), nothing, channel)
-    return total / np.maximum(count, 1)
+    return (total / np.maximum(count, 1)).astype(np.float32)
 
 
 def _click(

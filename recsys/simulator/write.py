@@ -1,4 +1,4 @@
-"""Writes a dataset directory: to a temporary sibling first, in one file or one part per block, the same bytes each time."""
+"""Writes a dataset directory: to a temporary sibling first, one file a table or one part a block."""
 
 import shutil
 import tempfile

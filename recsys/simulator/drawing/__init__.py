@@ -1,1 +1,1 @@
-"""Flat illustrations drawn with Pillow: a scene in a palette, a style and a layout, and nothing else to tell them by."""
+"""Flat illustrations drawn with Pillow: a scene in a palette, a style and a layout."""
