@@ -1,8 +1,11 @@
 """Starts the server: finds what would stop it first, then loads, then listens."""
 
 import os
+import signal
 import socket
-from contextlib import closing
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Final
 
 from recsys.errors import HomeError, RecsysError
@@ -64,9 +67,25 @@ def _serve_here(settings: Settings, listener: socket.socket) -> None:
         app, log_level="info", access_log=False, timeout_graceful_shutdown=GRACE_SECONDS, backlog=BACKLOG
     )
     server = uvicorn.Server(config)
-    server.run(sockets=[listener])
+    with _stop_is_success():
+        server.run(sockets=[listener])
     if not server.started:
         raise RecsysError("the server did not start; the log above says why")
+
+
+@contextmanager
+def _stop_is_success() -> Iterator[None]:
+    """SIGTERM and SIGINT end the process with 0.
+
+    Once it has shut down uvicorn raises the signal again, so that a wanted stop would look like a crash.
+    """
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, lambda *_: sys.exit(0)) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _serve_workers(settings: Settings, listener: socket.socket, workers: int) -> None:

@@ -21,6 +21,7 @@ ROW_ID = "row_id"
 ANCHOR = "anchor"
 WINDOW = "history_window"
 POSITION = "history_position"
+_BATCHES_SORTED_TOGETHER = 8
 
 
 def select_labels(parts: pl.DataFrame, keep: tuple[Part, ...], stride: int) -> pl.DataFrame:
@@ -157,11 +158,17 @@ class TrainingSet:
     """[C] float64."""
 
     def batches(self, labels_per_batch: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
-        """Shuffled windows, cut so that each batch has about `labels_per_batch` labels; yields label rows."""
+        """Shuffled windows, cut so that each batch has about `labels_per_batch` labels; yields label rows.
+
+        Windows of like length come together, a few batches' worth at a time: a batch is padded to its longest history.
+        """
         order = np.argsort(self.labels.window, kind="stable")
         counts = np.bincount(self.labels.window, minlength=len(self.windows.length))
         starts = np.cumsum(counts) - counts
         shuffled = generator.permutation(np.flatnonzero(counts))
-        cut = (np.cumsum(counts[shuffled]) - 1) // labels_per_batch
-        for group in np.split(shuffled, np.flatnonzero(np.diff(cut)) + 1):
-            yield np.concatenate([order[starts[w] : starts[w] + counts[w]] for w in group])
+        shelf = (np.cumsum(counts[shuffled]) - 1) // (labels_per_batch * _BATCHES_SORTED_TOGETHER)
+        alike = shuffled[np.lexsort((self.windows.length[shuffled], shelf))]
+        cut = (np.cumsum(counts[alike]) - 1) // labels_per_batch
+        groups = np.split(alike, np.flatnonzero(np.diff(cut)) + 1)
+        for index in generator.permutation(len(groups)):
+            yield np.concatenate([order[starts[w] : starts[w] + counts[w]] for w in groups[index]])

@@ -142,7 +142,7 @@ def draw_population(
         arrears_day=np.where(rng.random(count) < 0.015, rng.integers(-100, config.days, count), NEVER),
         writes=rng.random(count) < 0.70,
         pays=rng.random(count) < 0.85,
-        sends=rng.random(count) < 0.6,
+        sends=rng.random(count) < 0.7,
     )
 
 

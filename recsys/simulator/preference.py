@@ -104,7 +104,7 @@ class Preference:
 
     def _creative_appeal(self, customer: Ints, content: Ints, week: int) -> Floats:
         r, traits, made = self._response, self._population.traits, self._creatives
-        scene = 0.8 * (self._population.needs[week, customer] * self._scenes[:, made.scene[content]].T).sum(axis=1)
+        scene = 1.2 * (self._population.needs[week, customer] * self._scenes[:, made.scene[content]].T).sum(axis=1)
         picture = (
             traits.palette[customer, made.palette[content]]
             + 0.8 * traits.style[customer, made.style[content]]

@@ -115,17 +115,17 @@ _LIFE_EVENTS: Final[dict[str, tuple[tuple[str, ...], dict[str, float]]]] = {
 }
 _SHOWN: Final[dict[str, tuple[float, float, float]]] = {
     # need: how readily it shows in texts, in transactions, in pictures sent; the rows sum to 1
-    "saving": (0.60, 0.10, 0.30),
-    "certainty": (0.75, 0.05, 0.20),
-    "everyday": (0.10, 0.70, 0.20),
-    "travel": (0.15, 0.45, 0.40),
-    "home": (0.45, 0.10, 0.45),
-    "car": (0.20, 0.40, 0.40),
-    "family": (0.15, 0.50, 0.35),
-    "education": (0.45, 0.25, 0.30),
-    "investing": (0.65, 0.10, 0.25),
-    "retirement": (0.60, 0.05, 0.35),
-    "wealth": (0.25, 0.45, 0.30),
+    "saving": (0.50, 0.10, 0.40),
+    "certainty": (0.65, 0.05, 0.30),
+    "everyday": (0.10, 0.65, 0.25),
+    "travel": (0.10, 0.40, 0.50),
+    "home": (0.40, 0.05, 0.55),
+    "car": (0.15, 0.35, 0.50),
+    "family": (0.15, 0.40, 0.45),
+    "education": (0.40, 0.20, 0.40),
+    "investing": (0.55, 0.10, 0.35),
+    "retirement": (0.50, 0.05, 0.45),
+    "wealth": (0.25, 0.40, 0.35),
     "liquidity": (0.45, 0.45, 0.10),
 }
 _NEED_SCENES: Final[dict[str, tuple[str, ...]]] = {
