@@ -42,8 +42,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), f"cannot be read: {error}") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date such as 2026-13-01
+    except yaml.YAMLError as error:
         raise ConfigError(str(path), f"is not YAML: {error}") from error
+    except ValueError as error:  # what PyYAML lets through for an impossible date such as 2026-13-01
+        raise ConfigError(str(path), f"has a date that cannot be read: {error}") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -58,7 +60,8 @@ def apply_overrides(values: dict[str, Any], overrides: list[str]) -> dict[str, A
     {'loss': {'kind': 'full', 'temperature': 0.2}, 'seed': 3}
 
     Raises:
-        ConfigError: an override is not `key=value`, or passes through something that is not a mapping.
+        ConfigError: an override is not `key=value`, its value is not YAML, or it passes through something that is not
+            a mapping.
     """
     result = dict(values)
     for override in overrides:
@@ -73,7 +76,10 @@ def apply_overrides(values: dict[str, Any], overrides: list[str]) -> dict[str, A
                 raise ConfigError("--set", f"`{override}`: `{parent}` is not a group of settings")
             node[parent] = dict(child)
             node = node[parent]
-        node[leaf] = yaml.safe_load(text)
+        try:
+            node[leaf] = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date such as 2026-13-01
+            raise ConfigError("--set", f"`{override}`: the value is not YAML") from error
     return result
 
 

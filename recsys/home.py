@@ -56,21 +56,29 @@ class Home:
         """Makes the home the given dataset's.
 
         Raises:
-            HomeError: it belongs to another dataset.
+            HomeError: it belongs to another dataset, or cannot be written.
         """
+        self.require_owner(name)
         record = self.record()
-        if record is not None:
-            if record.dataset != name:
-                raise HomeError(
-                    f"the home {self.path} belongs to dataset {record.dataset} ({record.path}), not to {name}: "
-                    f"name another one, `recsys --home DIR ...`, or delete {self.path}"
-                )
-            if record.path == str(dataset.resolve()):
-                return
-        self.path.mkdir(parents=True, exist_ok=True)
+        if record is not None and record.path == str(dataset.resolve()):
+            return
+        self._make()
         created, built = (record.created_at, record.features_of) if record is not None else (datetime.now(UTC), "")
         fresh = HomeRecord(dataset=name, path=str(dataset.resolve()), created_at=created, features_of=built)
         self._write(fresh)
+
+    def require_owner(self, name: str) -> None:
+        """Refuses a dataset that the home does not belong to; a new home may become anybody's.
+
+        Raises:
+            HomeError: it belongs to another dataset.
+        """
+        record = self.record()
+        if record is not None and record.dataset != name:
+            raise HomeError(
+                f"the home {self.path} belongs to dataset {record.dataset} ({record.path}), not to {name}: "
+                f"name another one, `recsys --home DIR ...`, or delete {self.path}"
+            )
 
     def remember_features(self, fingerprint: str) -> None:
         """Notes which state of the dataset the feature tables hold."""
@@ -90,6 +98,14 @@ class Home:
                 f"{record.path} changed since its features were built in {self.path}: "
                 "run `recsys features DATASET` or `recsys train DATASET` first"
             )
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HomeError(
+                f"the home {self.path} cannot be made ({error.strerror}): name another one, `recsys --home DIR ...`"
+            ) from error
 
     def _write(self, record: HomeRecord) -> None:
         temporary = self.path / f"{_FILE}.partial"
@@ -111,7 +127,7 @@ class Home:
         """The signing key of the local server, made at first use, readable by its owner only."""
         file = self.path / _KEY_FILE
         if not file.exists():
-            self.path.mkdir(parents=True, exist_ok=True)
+            self._make()
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as handle:
                 handle.write(secrets.token_urlsafe(48))

@@ -1,6 +1,8 @@
 """What every test starts from: one torch thread, because two cores serve several processes, and no network."""
 
 import os
+import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,3 +17,11 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def denormals_as_usual() -> Iterator[None]:
+    """Training flushes denormals for the whole process, which hypothesis rightly refuses to draw floats under."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)

@@ -16,7 +16,7 @@ from recsys.data.splits import ORDER_TIMESTAMP, order_timestamps, resolve_split
 from recsys.decisions.catalogue import Catalogue
 from recsys.decisions.pipeline import DecisionPipeline, DecisionRequest
 from recsys.decisions.scoring import Understanding
-from recsys.errors import DatasetError
+from recsys.errors import RecsysError
 from recsys.features.spec import Entity, FeatureManifest
 from recsys.modeling.reader import CustomerRows
 from recsys.policy.as_of import customer_facts_as_of
@@ -82,7 +82,7 @@ class BatchRecommender:
         """Writes the lists to a parquet file: customer_id, rank, product_id or content_id, score, mode.
 
         Raises:
-            DatasetError: a customer or candidate is unknown, or there is nothing of that kind to recommend.
+            RecsysError: a customer or candidate is unknown, or there is nothing of that kind to recommend.
         """
         customers = self._customers(request)
         allowed = self._candidates(request)
@@ -118,24 +118,20 @@ class BatchRecommender:
             return everybody
         unknown = sorted(set(request.customers) - set(everybody))
         if unknown:
-            raise DatasetError(
-                str(self.dataset.path),
-                [f"--customers names {len(unknown)} that are not in customers.parquet: {', '.join(unknown[:5])}"],
-            )
+            names = ", ".join(unknown[:5])
+            raise RecsysError(f"--customers names {len(unknown)} that {self.dataset.path} does not have: {names}")
         return list(request.customers)
 
     def _candidates(self, request: BatchRequest) -> np.ndarray | None:
         ids = self.pipeline.catalogue.ids(request.kind)
         if not ids:
-            raise DatasetError(str(self.dataset.path), [f"there are no {request.kind} to recommend"])
+            raise RecsysError(f"{self.dataset.path}: there are no {request.kind} to recommend")
         if request.candidates is None:
             return None
         unknown = sorted(set(request.candidates) - set(ids))
         if unknown:
             names = ", ".join(unknown[:5])
-            raise DatasetError(
-                str(self.dataset.path), [f"--candidates names {len(unknown)} unknown {request.kind}: {names}"]
-            )
+            raise RecsysError(f"--candidates names {len(unknown)} {request.kind} that the model does not know: {names}")
         return self.pipeline.catalogue.mask(request.kind, request.candidates)
 
     def _rank(self, ids: list[str], request: BatchRequest, candidates: np.ndarray | None) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from recsys.errors import RecsysError
 from recsys.home import Home
+from recsys.schema import Kind
 
 app = typer.Typer(
     name="recsys",
@@ -72,7 +73,7 @@ def emit(result: dict[str, Any], as_json: bool, lines: list[str]) -> None:
 def simulate(
     out: Annotated[Path, typer.Option("--out", help="The directory to write; must not exist.")],
     customers: Annotated[int, typer.Option(min=20)] = 5000,
-    products: Annotated[int, typer.Option(min=8)] = 80,
+    products: Annotated[int, typer.Option(min=10)] = 80,
     days: Annotated[int, typer.Option(min=30)] = 180,
     language: Annotated[str, typer.Option(help="Language of the texts: en or zh.")] = "en",
     seed: int = 7,
@@ -188,11 +189,14 @@ def evaluate(
     Example: recsys evaluate bank --json report.json
     """
     from recsys.cli.report import describe_evaluation
-    from recsys.cli.workflows import evaluate_champion
+    from recsys.cli.workflows import evaluate_champion, require_writable
 
+    if file is not None:
+        require_writable(file)
     with console.status("measuring the champion"):
         report = evaluate_champion(context.obj, directory)
     if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
         temporary = file.with_name(file.name + ".partial")
         temporary.write_text(json.dumps(report, indent=1))
         temporary.replace(file)
@@ -205,7 +209,7 @@ def recommend(
     directory: DatasetArgument,
     out: Annotated[Path, typer.Option("--out", help="The parquet file to write.")],
     customers: Annotated[str, typer.Option(help="`all`, or a text file of ids, one a line.")] = "all",
-    kind: Annotated[str, typer.Option(help="products or contents.")] = "products",
+    kind: Annotated[Kind, typer.Option(help="What to rank.")] = Kind.PRODUCTS,
     k: Annotated[int, typer.Option(min=1, help="How many for each customer.")] = 10,
     candidates: Annotated[
         Path | None, typer.Option(help="A text file of ids: the only items that may be recommended.")
@@ -257,6 +261,8 @@ def token(
     """
     from recsys.cli.workflows import issue_local_token
 
+    if (customer is None) == (service is None):
+        raise typer.BadParameter("name one of --customer ID and --service NAME")
     bearer = issue_local_token(context.obj, customer, service, scope)
     sys.stdout.write((json.dumps({"token": bearer}) if as_json else bearer) + "\n")
 
@@ -303,5 +309,5 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app(args=arguments)
     except RecsysError as error:
-        Console(stderr=True).print(f"[red]error:[/red] {_plain(str(error))}", highlight=False)
+        Console(stderr=True).print(f"[red]error:[/red] {_plain(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)

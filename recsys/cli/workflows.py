@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from recsys.config import apply_overrides, read_yaml
 from recsys.data.contract import Dataset
-from recsys.errors import HomeError, ModelError
+from recsys.errors import ModelError, RecsysError
 from recsys.home import Home, read_ids
 from recsys.schema import CUSTOMER_ID, Kind
 
@@ -45,9 +45,10 @@ def build_features_and_materialise(
     from recsys.features.build import build_features, is_current
 
     dataset = Dataset.open(directory)
-    home.claim(dataset.config.name, directory)
+    home.require_owner(dataset.config.name)
     if not is_current(dataset, home.features, config.features):
         require_valid(directory, progress)
+    home.claim(dataset.config.name, directory)  # only now: what breaks the contract leaves no trace
     report = build_features(dataset, home.features, home.encodings, config.features, progress)
     home.remember_features(dataset.fingerprint())
     materialised = _materialise(home, progress)
@@ -144,22 +145,25 @@ def evaluate_champion(home: Home, directory: Path) -> dict[str, Any]:
 def recommend_batch(
     home: Home,
     directory: Path,
-    asked: tuple[str, str, int, Path | None],
+    asked: tuple[str, Kind, int, Path | None],
     out: Path,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Ranked lists by the champion; `asked` is customers, kind, k and candidates as on the command line."""
+    """Ranked lists by the champion; `asked` is customers, kind, k and candidates as on the command line.
+
+    Raises:
+        RecsysError: `out` cannot be written (found before anything is loaded), or there is nothing to rank with.
+    """
     from recsys.bundle import Bundle
     from training.recommend import BatchRecommender, BatchRequest
     from training.tracking import Tracker
 
     customers, kind, k, candidates = asked
-    if kind not in set(Kind):
-        raise HomeError(f"--kind is {kind}: use {' or '.join(Kind)}")
+    require_writable(out)
     dataset = _open_known(home, directory)
     request = BatchRequest(
         customers=None if customers == "all" else read_ids(Path(customers)),
-        kind=Kind(kind),
+        kind=kind,
         k=k,
         candidates=None if candidates is None else read_ids(candidates),
     )
@@ -173,6 +177,19 @@ def recommend_batch(
         "short_lists": report.short_lists,
         "modes": report.modes,
     }
+
+
+def require_writable(file: Path) -> None:
+    """Finds at the start what would else show after all the work.
+
+    Raises:
+        RecsysError: `file` is a directory, or its folder can be neither written nor made.
+    """
+    if file.is_dir():
+        raise RecsysError(f"{file}: is a directory: name a file")
+    folder = next(parent for parent in file.absolute().parents if parent.exists())
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise RecsysError(f"{file}: cannot be written: {folder} is not a folder that you may write to")
 
 
 def check_schema(home: Home, schema_hash: str) -> None:
@@ -191,7 +208,8 @@ def check_schema(home: Home, schema_hash: str) -> None:
 
 def _open_known(home: Home, directory: Path) -> Dataset:
     dataset = Dataset.open(directory)
-    if home.record() is None:
+    record = home.record()
+    if record is None or not record.features_of:
         raise ModelError(f"the home {home.path} has no champion yet: run `recsys train {directory}` first")
     home.claim(dataset.config.name, directory)
     home.require_current_features(dataset.fingerprint())
@@ -213,15 +231,13 @@ def serve_champion(home: Home, host: str, port: int, workers: int) -> None:
 
 
 def issue_local_token(home: Home, customer: str | None, service: str | None, scopes: list[str] | None) -> str:
-    """A bearer token for the local server.
+    """A bearer token for the local server: of a customer, or of a service.
 
     Raises:
-        HomeError: neither or both of customer and service are named.
+        HomeError: the home, which keeps the signing key, cannot be written.
     """
     from serving.tokens import issue_token
 
-    if (customer is None) == (service is None):
-        raise HomeError("name one of --customer ID and --service NAME")
     return issue_token(
         home.secret(),
         subject=customer or service or "",

@@ -2,13 +2,11 @@
 
 from collections import Counter
 from importlib import resources
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from recsys.config import BaseConfig
-from recsys.errors import ConfigError
 from recsys.policy.rules import AnyRule
 from recsys.schema import PolicyName
 
@@ -33,19 +31,6 @@ class PolicyPack(BaseConfig):
         if twice:
             raise ValueError(f"rules: {', '.join(twice)} is there twice: keep one of each id")
         return self
-
-    @classmethod
-    def from_yaml(cls, path: Path) -> Self:
-        """Reads a pack.
-
-        Raises:
-            ConfigError: the file cannot be read, a key is unknown, a rule id is unknown or there twice, a date
-                cannot be read, or a rule names no source.
-        """
-        try:
-            return super().from_yaml(path)
-        except ValueError as error:  # PyYAML lets an impossible date such as 2026-13-01 through as this
-            raise ConfigError(str(path), f"has a date that cannot be read: {error}") from error
 
 
 def load_pack(name: PolicyName) -> PolicyPack:

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from recsys.cli.app import main
-from recsys.simulator import simulate
-from recsys.testing.banks import tiny_bank_config
+from recsys.simulator import SimulatorConfig, simulate
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,8 @@ def run(*arguments: str | Path) -> int:
 @pytest.fixture(scope="session")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("bank") / "data"
-    simulate(tiny_bank_config(), out)
+    config = SimulatorConfig(customers=1000, products=24, days=120, creatives_per_product=(2, 4), sent_pictures=48)
+    simulate(config, out)  # large enough for the test part to hold some hundred acquisitions
     return out
 
 
