@@ -43,7 +43,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), f"cannot be read: {error}") from error
     except yaml.YAMLError as error:
-        raise ConfigError(str(path), f"is not YAML: {error}") from error
+        raise ConfigError(str(path), f"is not YAML: {' '.join(str(error).split())}") from error
     except ValueError as error:  # what PyYAML lets through for an impossible date such as 2026-13-01
         raise ConfigError(str(path), f"has a date that cannot be read: {error}") from error
     if values is None:

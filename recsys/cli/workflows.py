@@ -10,14 +10,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 from rich.console import Console
 from rich.progress import Progress
 
 from recsys.config import apply_overrides, read_yaml
 from recsys.data.contract import Dataset
 from recsys.errors import ModelError, RecsysError
+from recsys.features.spec import ViewName
 from recsys.home import Home, read_ids
-from recsys.schema import CUSTOMER_ID, Kind
+from recsys.schema import CUSTOMER_ID, Kind, Table
 
 if TYPE_CHECKING:
     from training.config import TrainConfig
@@ -211,8 +213,9 @@ def _open_known(home: Home, directory: Path) -> Dataset:
     record = home.record()
     if record is None or not record.features_of:
         raise ModelError(f"the home {home.path} has no champion yet: run `recsys train {directory}` first")
-    home.claim(dataset.config.name, directory)
+    home.require_owner(dataset.config.name)
     home.require_current_features(dataset.fingerprint())
+    home.claim(dataset.config.name, directory)
     return dataset
 
 
@@ -275,8 +278,7 @@ def demo_instructions(home: Home, bank: Path, port: int) -> list[str]:
     """The call to copy, and where to look."""
     from training.tracking import tracking_uri
 
-    customers = Dataset.open(bank).positives().group_by(CUSTOMER_ID).len().sort("len", CUSTOMER_ID).collect()
-    customer = customers[CUSTOMER_ID][-1]
+    customer = _well_known_customer(home, bank)
     recsys = f"recsys --home {_relative(home.path)}"
     body = {
         "customer_id": customer,
@@ -297,6 +299,16 @@ def demo_instructions(home: Home, bank: Path, port: int) -> list[str]:
         f"API documentation: http://127.0.0.1:{port}/docs",
         f"experiments:       .venv/bin/mlflow ui --backend-store-uri {tracking_uri(home.path)}",
     ]
+
+
+def _well_known_customer(home: Home, bank: Path) -> str:
+    """Of those with every modality, the one whose risk was assessed last: he shows most of what an answer can hold."""
+    customers = Dataset.open(bank).scan(Table.CUSTOMERS).drop_nulls("risk_assessed_at")
+    for view in (ViewName.CUSTOMER_HISTORY, ViewName.CUSTOMER_TEXT, ViewName.CUSTOMER_IMAGES):
+        known = pl.scan_parquet(home.features / f"{view}.parquet").select(CUSTOMER_ID)
+        customers = customers.join(known, on=CUSTOMER_ID, how="semi")
+    latest = customers.sort("risk_assessed_at", CUSTOMER_ID, descending=[True, False])
+    return str(latest.select(CUSTOMER_ID).first().collect().item())
 
 
 def _relative(path: Path) -> str:

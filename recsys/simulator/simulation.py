@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from rich.progress import Progress
 
+from recsys.data.output import new_directory
 from recsys.schema import Table
 from recsys.simulator import truth
 from recsys.simulator.bank import Bank, seed_of
@@ -25,7 +26,7 @@ from recsys.simulator.messages import MESSAGE_SCHEMA, write_messages
 from recsys.simulator.preference import Preference
 from recsys.simulator.profiles import Profiles
 from recsys.simulator.transactions import TRANSACTION_SCHEMA, draw_transactions
-from recsys.simulator.write import TableWriter, new_directory
+from recsys.simulator.write import TableWriter
 
 _DATASET_YAML = """\
 # Written by `recsys simulate`: {customers} customers, {products} products, {days} days, seed {seed}.
@@ -66,7 +67,7 @@ def simulate(config: SimulatorConfig, out: Path, progress: Progress | None = Non
         progress: shows a bar over pictures and one over the days of all blocks.
 
     Raises:
-        DatasetError: `out` has something in it.
+        RecsysError: `out` has something in it, or cannot be written.
     """
     with new_directory(out) as folder:
         bank = Bank.found(config)

@@ -1,37 +1,10 @@
-"""Writes a dataset directory: to a temporary sibling first, one file a table or one part a block."""
+"""Writes the tables of a dataset directory: one file a table or one part a block."""
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
 
-from recsys.errors import DatasetError
-
 _ROWS_A_GROUP = 262_144
-
-
-@contextmanager
-def new_directory(out: Path) -> Iterator[Path]:
-    """Gives an empty folder beside `out` that becomes `out` when all went well and vanishes when not.
-
-    Raises:
-        DatasetError: `out` is a file, or a folder with something in it.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        remedy = "it is there already and is not an empty folder: delete it or name another --out"
-        raise DatasetError(str(out), [remedy])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        yield folder
-        folder.chmod(0o755)
-        folder.replace(out)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
 class TableWriter:

@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
+from recsys.data.output import new_directory
 from recsys.data.validation import validate
-from recsys.errors import DatasetError
+from recsys.errors import RecsysError
 from recsys.simulator import SimulatorConfig, simulate
-from recsys.simulator.write import new_directory
 from recsys.testing.banks import tiny_bank_config
 
 MINUTE = SimulatorConfig(customers=60, products=12, days=35, creatives_per_product=(1, 2), sent_pictures=12)
@@ -72,7 +72,7 @@ def test_simulate_in_blocks_writes_parts_and_the_first_block_stays_the_same(tmp_
 def test_simulate_into_a_folder_with_something_in_it_is_refused_and_nothing_changes(tmp_path: Path) -> None:
     (tmp_path / "bank").mkdir()
     (tmp_path / "bank" / "mine.txt").write_text("keep")
-    with pytest.raises(DatasetError, match="not an empty folder: delete it or name another --out"):
+    with pytest.raises(RecsysError, match="already exists and is not empty: choose another --out"):
         simulate(MINUTE, tmp_path / "bank")
     assert [file.name for file in tmp_path.rglob("*")] == ["bank", "mine.txt"]
 
