@@ -53,7 +53,7 @@ class LiveServer:
         Raises:
             RuntimeError: it ended, or was not ready in time; the error holds its log.
         """
-        arguments = [command_line(), "--home", self.home, "serve", "--port", str(self.port)]
+        arguments = [str(command_line()), "--home", str(self.home), "serve", "--port", str(self.port)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(arguments, stdout=log, stderr=subprocess.STDOUT, env=environment)
@@ -66,7 +66,8 @@ class LiveServer:
 
     def stop(self) -> int:
         """Asks it to end, waits, and returns its exit code."""
-        assert self._process is not None
+        if self._process is None:
+            raise RuntimeError("the server was not started")
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(STOP_SECONDS)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
-import mlflow
 import polars as pl
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -18,8 +17,8 @@ from recsys.home import Home
 from serving.features import OnlineFeatures
 from serving.live_server import LiveServer, command_line
 from serving.tokens import READ, WRITE, issue_token
+from tests.end_to_end.champions import crown
 from tests.end_to_end.conftest import TrainedBank, run
-from training.tracking import tracking_uri
 
 PROBLEM = "application/problem+json"
 PLACEMENTS = [
@@ -74,14 +73,10 @@ def event(customer: str, event_id: str, event_type: str, product: str | None, **
 
 @pytest.fixture(scope="module")
 def live(trained: TrainedBank, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """A server on a copy of the home, so that events do not reach the other tests.
-
-    The copy's version becomes champion whatever the gate said: how good it is does not matter here.
-    """
+    """A server on a copy of the home, so that events do not reach the other tests."""
     home = tmp_path_factory.mktemp("server") / "state"
     shutil.copytree(trained.home, home)
-    uri = tracking_uri(home)
-    mlflow.MlflowClient(uri, uri).set_registered_model_alias("recommender", "champion", trained.result["version"])
+    crown(home, trained.result["version"])
     with LiveServer(home, home.parent / "server.log") as server, httpx.Client(base_url=server.url, timeout=20) as http:
         yield Live(server, http, Home(home).secret())
 
@@ -378,9 +373,8 @@ def test_server_on_a_copied_home_leaves_the_original_alone(live: Live, trained: 
     assert OnlineFeatures(trained.home).read_customer("only-in-the-copy") is None
 
 
-@pytest.mark.parametrize("path", [Path("no-such-home")])
-def test_server_without_champion_does_not_start(path: Path, tmp_path: Path) -> None:
-    server = LiveServer(tmp_path / path, tmp_path / "server.log")
+def test_server_without_champion_does_not_start(tmp_path: Path) -> None:
+    server = LiveServer(tmp_path / "no-such-home", tmp_path / "server.log")
     with pytest.raises(RuntimeError, match="no champion"):
         server.start()
-    assert not (tmp_path / path).exists()
+    assert not (tmp_path / "no-such-home").exists()
