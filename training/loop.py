@@ -28,10 +28,10 @@ class LoopConfig(BaseConfig):
 
     epochs: int = Field(default=40, ge=1)
     """At most so many passes over the labels."""
-    patience: int = Field(default=3, ge=1)
+    patience: int = Field(default=4, ge=1)
     """Stop after so many epochs without a better validation score."""
     labels_per_batch: int = Field(default=1024, ge=2)
-    learning_rate: float = Field(default=3e-3, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)
     seed: int = 0

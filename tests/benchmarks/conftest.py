@@ -12,7 +12,7 @@ __all__ = ["bank", "trained"]
 
 
 @pytest.fixture
-def champion_home(trained: TrainedBank, tmp_path: Path) -> Path:  # noqa: F811 - a fixture is asked for by its name
+def champion_home(trained: TrainedBank, tmp_path: Path) -> Path:
     home = tmp_path / "champion"
     shutil.copytree(trained.home, home)
     crown(home, trained.result["version"])
