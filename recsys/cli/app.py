@@ -311,3 +311,20 @@ def main(arguments: list[str] | None = None) -> None:
     except RecsysError as error:
         Console(stderr=True).print(f"[red]error:[/red] {_plain(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
+
+
+def run() -> None:
+    """The process's entry point: `main`, then an exit that skips the interpreter's teardown.
+
+    DuckDB's bindings print some sixty lines about types that they themselves leak when the interpreter is torn down
+    after a point-in-time join. Nothing of ours waits for that teardown: files are closed, transactions committed.
+    """
+    code: int | str | None = 0
+    try:
+        main()
+    except SystemExit as exit_:
+        code = exit_.code
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
