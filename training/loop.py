@@ -26,7 +26,7 @@ from training.examples import Labels
 class LoopConfig(BaseConfig):
     """How long and how fast to train."""
 
-    epochs: int = Field(default=40, ge=1)
+    epochs: int = Field(default=14, ge=1)
     """At most so many passes over the labels."""
     patience: int = Field(default=4, ge=1)
     """Stop after so many epochs without a better validation score."""
