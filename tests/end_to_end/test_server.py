@@ -21,7 +21,7 @@ from tests.end_to_end.champions import crown
 from tests.end_to_end.conftest import TrainedBank, run
 
 PROBLEM = "application/problem+json"
-PLACEMENTS = [
+PLACEMENTS: list[dict[str, Any]] = [
     {"name": "home", "kind": "products", "limit": 3},
     {"name": "offers", "kind": "products", "limit": 2},
     {"name": "banner", "kind": "contents", "limit": 2},
@@ -345,7 +345,7 @@ def test_server_openapi_examples_can_be_sent(live: Live) -> None:
 
 def test_server_busy_port_is_refused_within_seconds(live: Live) -> None:
     started = time.monotonic()
-    arguments = [command_line(), "--home", live.server.home, "serve", "--port", str(live.server.port)]
+    arguments: list[str | Path] = [command_line(), "--home", live.server.home, "serve", "--port", str(live.server.port)]
     second = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
     assert second.returncode == 1
     said = " ".join(second.stderr.split())
