@@ -62,15 +62,20 @@ def make_store(home: Path, settings: StoreSettings) -> "FeatureStore":
 
 @contextmanager
 def offline_engine() -> Iterator[None]:
-    """Closes the DuckDB in memory that Feast's joins open through ibis and leave open, with all rows given to it."""
+    """A DuckDB in memory for Feast's joins, which go through ibis' default one, closed with all rows given to it.
+
+    DuckDB draws a progress bar of its own on the standard output, where `--json` results go: it is turned off.
+    """
+    import ibis
+
+    backend = ibis.duckdb.connect()
+    backend.raw_sql("SET enable_progress_bar = false")
+    ibis.options.default_backend = backend
     try:
         yield
     finally:
-        import ibis
-
-        if ibis.options.default_backend is not None:
-            ibis.options.default_backend.disconnect()
-            ibis.options.default_backend = None
+        ibis.options.default_backend = None
+        backend.disconnect()
 
 
 def apply_and_materialise(

@@ -23,14 +23,19 @@ from torch import Tensor
 from recsys.config import BaseConfig
 from recsys.errors import ModelError
 from recsys.modeling.two_tower import ModelInputs, TwoTowerConfig
+from recsys.ranking.boosted import BoostedRanker
+from recsys.ranking.stage import StageConfig
+from recsys.ranking.tables import ItemTables
 from recsys.retrieval.popularity import Popularity, PopularityConfig
 from recsys.schema import PolicyName
 
-BUNDLE_FORMAT = 1
+BUNDLE_FORMAT = 2
 SELECTION = "selection"
 _MANIFEST = "manifest.json"
 _WEIGHTS = "weights.safetensors"
 _VECTORS = "vectors.safetensors"
+_TABLES = "item_tables.safetensors"
+_RANKER = "ranker.txt"
 
 
 class PriorConfig(BaseConfig):
@@ -63,6 +68,8 @@ class BundleManifest(BaseConfig):
     prior: PriorConfig
     inputs: ModelInputs
     model: TwoTowerConfig
+    stage: StageConfig | None = None
+    """The second stage; None: the towers' order is served."""
 
 
 class CandidateVectors(NamedTuple):
@@ -72,6 +79,14 @@ class CandidateVectors(NamedTuple):
     """[P, D] float32."""
     contents: np.ndarray
     """[C, D] float32, C = 0 where there are no creatives."""
+
+
+class Ranking(NamedTuple):
+    """The second stage, as it was fitted."""
+
+    tables: ItemTables
+    ranker: BoostedRanker
+    config: StageConfig
 
 
 class Bundle(NamedTuple):
@@ -87,6 +102,7 @@ class Bundle(NamedTuple):
     content_popularity: Popularity | None
     product_prior: np.ndarray
     """[P] float32: what `manifest.prior` weighs, the log of recent popularity, standardised."""
+    ranking: Ranking | None = None
 
     def save(self, folder: Path) -> None:
         """Writes the bundle to a temporary sibling and renames it, replacing what stood there."""
@@ -98,6 +114,9 @@ class Bundle(NamedTuple):
         save_arrays({**self.vectors._asdict(), "prior": self.product_prior}, temporary / _VECTORS)
         self.products.write_parquet(temporary / "products.parquet")
         _save_popularity(self.product_popularity, temporary / "product_popularity.safetensors")
+        if self.ranking is not None:
+            save_arrays(self.ranking.tables.to_arrays(), temporary / _TABLES)
+            (temporary / _RANKER).write_text(self.ranking.ranker.text)
         if self.contents is not None and self.content_popularity is not None:
             self.contents.write_parquet(temporary / "contents.parquet")
             _save_popularity(self.content_popularity, temporary / "content_popularity.safetensors")
@@ -127,6 +146,7 @@ class Bundle(NamedTuple):
                 if has_contents
                 else None,
                 product_prior=vectors["prior"],
+                ranking=_load_ranking(folder, manifest.stage),
             )
         except (OSError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
             raise ModelError(f"the bundle {folder} is incomplete ({error}): train again") from error
@@ -140,6 +160,13 @@ def _read_manifest(folder: Path) -> BundleManifest:
     if values.get("format") != BUNDLE_FORMAT:
         raise ModelError(f"{folder} has bundle format {values.get('format')}, this is {BUNDLE_FORMAT}: train again")
     return BundleManifest.parse(values, source=str(path))
+
+
+def _load_ranking(folder: Path, config: StageConfig | None) -> Ranking | None:
+    if config is None:
+        return None
+    tables = ItemTables.from_arrays(load_arrays(folder / _TABLES))
+    return Ranking(tables, BoostedRanker((folder / _RANKER).read_text()), config)
 
 
 def _save_popularity(popularity: Popularity, path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from recsys.errors import ConfigError
 
@@ -85,10 +86,12 @@ def apply_overrides(values: dict[str, Any], overrides: list[str]) -> dict[str, A
 
 def describe_validation_error(error: ValidationError) -> str:
     """One line a finding: the key's path, what is wrong, and the value given."""
-    lines = []
-    for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"]) or "the file"
-        given = "" if item["type"] in {"missing", "extra_forbidden"} else f" (given: {item['input']!r})"
-        message = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
-        lines.append(f"{where}: {message}{given}")
-    return "; ".join(lines)
+    return "; ".join(describe_finding(item) for item in error.errors())
+
+
+def describe_finding(item: ErrorDetails) -> str:
+    """One of pydantic's findings: the key's path, what is wrong, and the value given."""
+    where = ".".join(str(part) for part in item["loc"]) or "the file"
+    given = "" if item["type"] in {"missing", "extra_forbidden"} else f" (given: {item['input']!r})"
+    message = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
+    return f"{where}: {message}{given}"

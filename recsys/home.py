@@ -47,6 +47,11 @@ class Home:
         """The SQL database of decisions, events and facts."""
         return self.path / "store.db"
 
+    @property
+    def privacy(self) -> Path:
+        """Who was erased (as keyed hashes), and the certificates."""
+        return self.path / "privacy"
+
     def record(self) -> HomeRecord | None:
         """The dataset that this home belongs to, or None for a new home."""
         file = self.path / _FILE

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,12 +10,30 @@ import torch
 from recsys.bundle import Bundle
 from recsys.modeling.batches import HistoryBatch
 from recsys.modeling.encoding import Columns
-from recsys.modeling.reader import HISTORY_VIEW, CustomerRows, ModelReader
+from recsys.modeling.reader import HISTORY_VIEW, CustomerRows, HistoryArrays, ModelReader
 from recsys.modeling.two_tower import ItemVectors, TwoTower
+from recsys.ranking.features import Asked
+from recsys.ranking.stage import SecondStage
 from recsys.schema import Kind, Modality
 
 _CHUNK = 4096
 """Customers encoded at a time: bounds memory."""
+
+
+class CustomerStates(NamedTuple):
+    """B customers as the model sees them: what the towers made of them, and what the second stage looks at."""
+
+    vectors: np.ndarray
+    """[B, D + 1] float32; the last component is the weight of the popularity prior."""
+    history: HistoryArrays
+    now: np.ndarray
+    """[B] int64 epoch µs."""
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __getitem__(self, rows: Any) -> "CustomerStates":  # type: ignore[override]
+        return CustomerStates(self.vectors[rows], self.history.take(rows), self.now[rows])
 
 
 class Recommender:
@@ -31,6 +49,8 @@ class Recommender:
         self.model.load_state_dict(bundle.weights)
         self.model.eval()
         self._items = _item_vectors(bundle)
+        self.stage = None if bundle.ranking is None else SecondStage(*bundle.ranking)
+        """The second stage; None where validation found it no better than the towers alone."""
         nothing = np.zeros(len(self.content_ids), np.float32)
         self._candidates = {
             Kind.PRODUCTS: self._with_prior(bundle.vectors.products, bundle.product_prior),
@@ -49,8 +69,8 @@ class Recommender:
 
     def encode(
         self, customers: Sequence[Mapping[str, Any]], now: Sequence[datetime], channel: str | None = None
-    ) -> np.ndarray:
-        """Customers' vectors, [B, D + 1] float32; the last component is the weight of the popularity prior.
+    ) -> CustomerStates:
+        """Encodes B customers.
 
         Args:
             customers: B feature rows, `<view>__<column>` to value; a missing key or None is a missing modality.
@@ -62,15 +82,16 @@ class Recommender:
         instants = np.array([int(instant.timestamp() * 1_000_000) for instant in now], np.int64)
         return self.encode_columns(columns, instants, [channel] * len(customers))
 
-    def encode_columns(self, columns: Columns, now: np.ndarray, channels: Sequence[str | None]) -> np.ndarray:
+    def encode_columns(self, columns: Columns, now: np.ndarray, channels: Sequence[str | None]) -> CustomerStates:
         """As `encode`, from columns; `now` is [B] int64 epoch µs."""
         return self.encode_rows(self.reader.read_customers(columns, now, channels))
 
-    def encode_rows(self, rows: CustomerRows) -> np.ndarray:
+    def encode_rows(self, rows: CustomerRows) -> CustomerStates:
         """As `encode`, from arrays that the reader made."""
         total = len(rows.channel)
         parts = [self._encode(rows.take(np.arange(i, min(i + _CHUNK, total)))) for i in range(0, total, _CHUNK)]
-        return np.concatenate(parts) if parts else np.zeros((0, self._candidates[Kind.PRODUCTS].shape[1]), np.float32)
+        nobody = np.zeros((0, self._candidates[Kind.PRODUCTS].shape[1]), np.float32)
+        return CustomerStates(np.concatenate(parts) if parts else nobody, rows.history, rows.now)
 
     def _encode(self, rows: CustomerRows) -> np.ndarray:
         with torch.inference_mode():
@@ -87,9 +108,22 @@ class Recommender:
         states = self.model.encode_histories(self._items, history)
         return states[torch.arange(len(states)), history.length]
 
-    def score(self, vectors: np.ndarray, kind: Kind) -> np.ndarray:
-        """[B, D + 1] vectors to [B, N] float32 scores of all candidates of a kind."""
-        return vectors @ self._candidates[kind].T
+    def score(self, states: CustomerStates, kind: Kind, allowed: np.ndarray | None = None) -> np.ndarray:
+        """Scores of all candidates of a kind, [B, N] float32.
+
+        Args:
+            states: B customers.
+            kind: what to score.
+            allowed: [B, N] bool: the only candidates that the second stage looks at; None: all.
+        """
+        tower = self.tower_scores(states, kind)
+        if self.stage is None or kind is not Kind.PRODUCTS:
+            return tower
+        return self.stage.score(Asked(states.history, states.now, tower), allowed)
+
+    def tower_scores(self, states: CustomerStates, kind: Kind) -> np.ndarray:
+        """[B, N] float32: the first stage's scores, inner products."""
+        return states.vectors @ self._candidates[kind].T
 
     def popularity(self, segment: str | None, kind: Kind) -> np.ndarray:
         """[N] float32: the most recent popularity in a segment, or overall where it is unknown."""

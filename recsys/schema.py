@@ -96,6 +96,10 @@ class PolicyName(StrEnum):
     """Which pack of rules a dataset asks for."""
 
     BANK = "bank"
+    EU = "eu"
+    UK = "uk"
+    US = "us"
+    CN = "cn"
     NONE = "none"
 
 

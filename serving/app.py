@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from fastapi import FastAPI
 
+from serving.decision_log import JOURNAL_FOLDER, DecisionLog
 from serving.dependencies import Services
 from serving.engine import Clock, RecommendationEngine, utc_now
 from serving.ingest import EventIngestor
@@ -13,7 +14,7 @@ from serving.loading import Components, load_components
 from serving.metrics import Metrics
 from serving.middleware import RequestMiddleware
 from serving.problems import install_problem_handlers
-from serving.routes import events, health, recommendations
+from serving.routes import audit, consents, events, health, recommendations
 from serving.settings import Settings
 from serving.tokens import TrackingSigner
 
@@ -38,28 +39,34 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         components = load(settings)
-        app.state.services = services = build_services(settings, components, metrics, clock)
+        log = DecisionLog(settings.home / JOURNAL_FOLDER, components.store, metrics, settings.journal_fsync)
+        app.state.services = services = build_services(settings, components, log, metrics, clock)
         services.ingestor.apply_all_pending()
         yield
+        log.close()
         components.store.close()
 
     app = FastAPI(title="Recommendations", version=API_VERSION, description=DESCRIPTION, lifespan=lifespan)
     app.add_middleware(RequestMiddleware, metrics=metrics)
     install_problem_handlers(app)
-    for module in (recommendations, events, health):
+    for module in (recommendations, events, consents, audit, health):
         app.include_router(module.router)
     return app
 
 
-def build_services(settings: Settings, components: Components, metrics: Metrics, clock: Clock) -> Services:
+def build_services(
+    settings: Settings, components: Components, log: DecisionLog, metrics: Metrics, clock: Clock
+) -> Services:
     """The parts of a running service."""
     key = settings.signing_key()
     signer = TrackingSigner(key)
     return Services(
-        engine=RecommendationEngine(components, signer, metrics, clock),
+        engine=RecommendationEngine(components, log, signer, metrics, clock),
         ingestor=EventIngestor(components, signer, metrics, timedelta(seconds=settings.max_future_seconds), clock),
+        log=log,
         store=components.store,
         metrics=metrics,
+        clock=clock,
         signing_key=key,
     )
 

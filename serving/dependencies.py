@@ -1,34 +1,36 @@
 """What routes ask for by type: who is asking, and the parts of the service."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from serving.engine import RecommendationEngine
+from serving.decision_log import DecisionLog
+from serving.engine import Clock, RecommendationEngine
 from serving.ingest import EventIngestor
 from serving.metrics import Metrics
 from serving.problems import ProblemError
 from serving.store.database import Store
-from serving.tokens import READ, WRITE, InvalidTokenError, Principal, verify
+from serving.tokens import AUDIT, CONSENT, READ, WRITE, InvalidTokenError, Principal, verify
 
 BEARER = HTTPBearer(auto_error=False, bearerFormat="JWT", description="`recsys token --customer ID` makes one")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
 
 
+@dataclass(frozen=True)
 class Services:
     """The parts of a running service; `app.state.services`."""
 
-    def __init__(
-        self, engine: RecommendationEngine, ingestor: EventIngestor, store: Store, metrics: Metrics, signing_key: str
-    ) -> None:
-        self.engine = engine
-        self.ingestor = ingestor
-        self.store = store
-        self.metrics = metrics
-        self.signing_key = signing_key
+    engine: RecommendationEngine
+    ingestor: EventIngestor
+    log: DecisionLog
+    store: Store
+    metrics: Metrics
+    clock: Clock
+    signing_key: str
 
 
 async def get_services(request: Request) -> Services:
@@ -59,6 +61,8 @@ def require(scope: str) -> Callable[[Credentials, ServicesDep], Awaitable[Princi
 
 Reader = Annotated[Principal, Depends(require(READ))]
 Writer = Annotated[Principal, Depends(require(WRITE))]
+ConsentWriter = Annotated[Principal, Depends(require(CONSENT))]
+Auditor = Annotated[Principal, Depends(require(AUDIT))]
 
 
 def authorised_customer(principal: Principal, customer_id: str | None) -> str:

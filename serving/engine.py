@@ -1,7 +1,7 @@
 """Answers a request: reads facts and features of one customer, decides, records the decision.
 
 A dependency that fails never fails the request. Without features the answer is what is popular; without facts it is
-what the most restricted customer may see.
+what the most restricted customer may see. Only an answer that can be recorded nowhere is not given.
 """
 
 import logging
@@ -10,14 +10,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 from uuid import uuid4
 
+from recsys.decisions.explanation import VIEWS
 from recsys.decisions.pipeline import Decision, DecisionRequest, Placement, PlacementDecision, RankedItem
-from recsys.policy.facts import CustomerFacts
+from recsys.features.spec import feature_name
+from recsys.policy.facts import CustomerFacts, as_instant
 from recsys.policy.rules import RequestContext
+from recsys.schema import Modality
+from serving.decision_log import DecisionLog
 from serving.loading import Components, ServedModel
 from serving.metrics import Metrics
+from serving.recording import Inputs, LoggedVersions, log_entry
 from serving.schemas import (
     ItemOut,
     PlacementOut,
@@ -27,11 +33,12 @@ from serving.schemas import (
     Versions,
 )
 from serving.store.database import StoreError
-from serving.store.decisions import DecisionRecord, DecisionStore
-from serving.store.facts import FactStore
+from serving.store.facts import CustomerRecord, FactStore
 from serving.tokens import Shown, TrackingSigner
 
 LOGGER = logging.getLogger("recsys.serving")
+ANALYSES: Final = MappingProxyType({"text_analysis": Modality.TEXT, "image_analysis": Modality.IMAGE})
+"""The consents that guard a modality each."""
 Clock = Callable[[], datetime]
 
 
@@ -44,34 +51,42 @@ class RecommendationEngine:
     """Answers requests for recommendations."""
 
     def __init__(
-        self, components: Components, signer: TrackingSigner, metrics: Metrics, clock: Clock = utc_now
+        self,
+        components: Components,
+        log: DecisionLog,
+        signer: TrackingSigner,
+        metrics: Metrics,
+        clock: Clock = utc_now,
     ) -> None:
         self.model: ServedModel = components.model
         self._features = components.features
         self._facts = FactStore(components.store)
-        self._decisions = DecisionStore(components.store)
+        self._log = log
         self._signer = signer
         self._metrics = metrics
         self._clock = clock
+        self._versions = LoggedVersions(self.model)
         metrics.model.labels(self.model.version).set(1)
 
-    def recommend(self, customer_id: str, body: RecommendationRequest, request_id: str) -> RecommendationResponse:
-        """The answer for one customer, who has been authorised."""
+    async def recommend(self, customer_id: str, body: RecommendationRequest, request_id: str) -> RecommendationResponse:
+        """The answer for one customer, who has been authorised. It is durably logged when it is returned.
+
+        Raises:
+            DecisionLogError: it could be recorded nowhere, so it must not be given.
+        """
         model, now = self.model, self._clock()
         with self._stage("facts"):
-            facts = self._read_facts(model, customer_id)
+            record = self._read_facts(customer_id, now)
+            facts = None if record is None else record.as_facts(model.pipeline.catalogue.products)
         with self._stage("features"):
-            features = self._read_features(customer_id) if facts is not None else None
-        request = DecisionRequest(
-            now=now,
-            placements=tuple(Placement(place.name, place.kind, place.limit) for place in body.placements),
-            context=RequestContext(channel=body.channel, locale=body.locale),
-        )
+            features = None if facts is None else self._read_features(customer_id, facts, now)
+        inputs = Inputs(customer_id, body, request_id, record, features, now)
         with self._stage("decide"):
-            decision = model.pipeline.decide(features, facts, request)
+            decision = model.pipeline.decide(features, facts, decision_request(inputs))
         answer = self._answer(model, decision, customer_id, request_id, now)
         with self._stage("log"):
-            self._record(answer, decision, customer_id, body)
+            entry = log_entry(decision, answer, inputs, self._versions)
+            await self._log.append(entry)
         self._count(decision)
         return answer
 
@@ -79,21 +94,25 @@ class RecommendationEngine:
         """What is served."""
         return _versions(self.model)
 
-    def _read_facts(self, model: ServedModel, customer_id: str) -> CustomerFacts | None:
+    def _read_facts(self, customer_id: str, now: datetime) -> CustomerRecord | None:
         """None where they cannot be read: the customer is then treated as the most restricted there is."""
         try:
-            return self._facts.read(customer_id).as_facts(model.pipeline.catalogue.products)
+            return self._facts.read(customer_id, now)
         except StoreError as error:
             self._failed("sql", error)
             return None
 
-    def _read_features(self, customer_id: str) -> Mapping[str, Any] | None:
-        """None where the customer has none, or they cannot be read."""
+    def _read_features(self, customer_id: str, facts: CustomerFacts, now: datetime) -> Mapping[str, Any] | None:
+        """None where the customer has none, they may not be read, or cannot be."""
+        policy = self.model.pipeline.policy
+        if policy.profiling_refused(facts, now)[0] or policy.stale(facts, now)[0]:
+            return None
         try:
-            return self._features.read_customer(customer_id)
+            features = self._features.read_customer(customer_id)
         except Exception as error:  # whatever an online store raises: the answer is what is popular
             self._failed("features", error)
             return None
+        return None if features is None else without_refused(features, facts, now)
 
     def _answer(
         self, model: ServedModel, decision: Decision, customer_id: str, request_id: str, now: datetime
@@ -130,27 +149,6 @@ class RecommendationEngine:
             tracking_token=self._signer.sign(shown, customer_id),
         )
 
-    def _record(
-        self, answer: RecommendationResponse, decision: Decision, customer_id: str, body: RecommendationRequest
-    ) -> None:
-        """Writes the decision. That the log is down is counted and logged; the customer still gets his answer."""
-        removals = {place.name: place.removals for place in decision.placements}
-        record = DecisionRecord(
-            decision_id=answer.decision_id,
-            request_id=answer.request_id,
-            customer_id=customer_id,
-            created_at=answer.generated_at,
-            mode=answer.mode,
-            model_version=answer.versions.model,
-            policy_version=answer.versions.policy,
-            request=body.model_dump(mode="json", exclude={"customer_id"}),
-            answer={**answer.model_dump(mode="json", exclude={"request_id", "decision_id"}), "removals": removals},
-        )
-        try:
-            self._decisions.append(record)
-        except StoreError as error:
-            self._failed("decision_log", error)
-
     def _count(self, decision: Decision) -> None:
         self._metrics.modes.labels(decision.mode).inc()
         for place in decision.placements:
@@ -173,3 +171,29 @@ class RecommendationEngine:
 
 def _versions(model: ServedModel) -> Versions:
     return Versions.model_construct(model=model.version, policy=model.policy_version, features=model.schema_hash)
+
+
+def decision_request(inputs: Inputs) -> DecisionRequest:
+    """What the pipeline is asked; the same when a logged decision is made again."""
+    body = inputs.request
+    taken = {} if inputs.facts is None else inputs.facts.taken
+    return DecisionRequest(
+        now=inputs.now,
+        placements=tuple(Placement(place.name, place.kind, place.limit) for place in body.placements),
+        context=RequestContext(channel=body.channel, locale=body.locale, taken=taken),
+    )
+
+
+def without_refused(features: Mapping[str, Any], facts: CustomerFacts, now: datetime) -> Mapping[str, Any]:
+    """The row without what the customer does not let be analysed."""
+    if facts.consents is None:
+        return features
+    refused = [
+        feature_name(view, "")
+        for purpose, modality in ANALYSES.items()
+        if not facts.consents.agrees(purpose, as_instant(now))[0]
+        for view in VIEWS[modality]
+    ]
+    if not refused:
+        return features
+    return {key: value for key, value in features.items() if not key.startswith(tuple(refused))}

@@ -9,7 +9,8 @@ from serving.engine import Clock, utc_now
 from serving.loading import Components
 from serving.metrics import Metrics
 from serving.schemas import EventIn, EventResponse, EventResult
-from serving.store.events import Consequences, EventRecord, EventStore
+from serving.store.events import Consequences, EventRecord, EventStore, Fact
+from serving.store.facts import FactStore
 from serving.streaming import OnlineUpdater, not_later
 from serving.tokens import Shown, TrackingSigner
 
@@ -34,6 +35,7 @@ class EventIngestor:
         self._model = components.model
         self._catalogue = components.model.pipeline.catalogue
         self._store = EventStore(components.store)
+        self._facts = FactStore(components.store)
         self._updater = OnlineUpdater(components.features, components.model.event_weights)
         self._signer = signer
         self._metrics = metrics
@@ -75,10 +77,17 @@ class EventIngestor:
         The rules know already: holdings and dismissals were stored with the events.
         """
         try:
-            self._store.apply_pending(customer_id, lambda events: self._updater.apply(customer_id, events))
+            self._store.apply_pending(customer_id, lambda events: self._apply(customer_id, events))
         except Exception as error:  # the events are safe: acknowledged, and applied with the next one or at a start
             self._metrics.failures.labels("feature_update").inc()
             LOGGER.warning("feature update failed: %s", type(error).__name__)
+
+    def _apply(self, customer_id: str, events: Sequence[EventRecord]) -> None:
+        """What a customer who refuses profiling does is stored for the rules, and becomes no feature of his."""
+        now = self._clock()
+        facts = self._facts.read(customer_id, now).as_facts(self._catalogue.products)
+        if not self._model.pipeline.policy.profiling_refused(facts, now)[0]:
+            self._updater.apply(customer_id, events)
 
     def _check(self, event: EventIn, now: datetime) -> EventRecord:
         if event.event_type not in self._types:
@@ -138,13 +147,14 @@ class EventIngestor:
         by_positives = self._model.pipeline.policy.pack.held_by == "positives"
         having = {name for name in weights if weights[name] > 0} if by_positives else {*map(str, ALREADY_HAS_EVENTS)}
         about = [event for event in events if event.product_id is not None]
-        held = [_pair(event) for event in about if event.event_type in having]
-        declined: dict[tuple[str, str], tuple[str, str, datetime]] = {}
-        for event in sorted(about, key=lambda one: one.event_timestamp):
-            if event.event_type == EventType.DISMISS:
-                pair = _pair(event)
-                declined[pair[:2]] = pair
-        return Consequences(list(dict.fromkeys(held)), list(declined.values()))
+        held = [_fact(event) for event in about if event.event_type in having]
+        sold = [_fact(event) for event in about if event.event_type in ALREADY_HAS_EVENTS]
+        return Consequences(
+            holdings=list(dict.fromkeys(held)),
+            dismissals=_last_of(about, EventType.DISMISS),
+            applications=_last_of(about, EventType.APPLY),
+            sales=sold,
+        )
 
     def _respond(self, results: list[EventResult]) -> EventResponse:
         counts = {"accepted": 0, "duplicate": 0, "rejected": 0}
@@ -155,8 +165,18 @@ class EventIngestor:
         return EventResponse(**counts, results=results)
 
 
-def _pair(event: EventRecord) -> tuple[str, str, datetime]:
+def _fact(event: EventRecord) -> Fact:
     return event.customer_id, event.product_id or "", event.event_timestamp
+
+
+def _last_of(events: Sequence[EventRecord], event_type: EventType) -> list[Fact]:
+    """The last event of a type of each customer and product."""
+    last: dict[tuple[str, str], Fact] = {}
+    for event in sorted(events, key=lambda one: one.event_timestamp):
+        if event.event_type == event_type:
+            fact = _fact(event)
+            last[fact[:2]] = fact
+    return list(last.values())
 
 
 def _duplicate(event: EventIn) -> EventResult:

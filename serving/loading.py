@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -47,6 +48,8 @@ class ServedModel(NamedTuple):
     version: str
     schema_hash: str
     event_weights: Mapping[str, float]
+    catalogue_version: str = ""
+    """Digest of the items, with all that is known of them."""
 
     @property
     def policy_version(self) -> str:
@@ -80,37 +83,40 @@ class LoadedChampion(NamedTuple):
     version: str
 
 
-def find_champion(home: Path) -> Champion:
-    """Asks the registry for `models:/recommender@champion`.
+def find_champion(home: Path, version: str | None = None) -> Champion:
+    """Asks the registry for `models:/recommender@champion`, or for a version of it.
 
     Raises:
-        ModelError: there is none yet, or its files are gone.
+        ModelError: there is none (yet), or its files are gone.
     """
     database = home.resolve() / "mlflow" / "mlflow.db"
     none = f"no champion in {home}: train and promote one with `recsys train DATASET`"
+    if version is not None:
+        none = f"the registry of {home} has no version {version} of the model any more"
     if not database.exists():
         raise ModelError(none)
     import mlflow
 
     client = mlflow.MlflowClient(f"sqlite:///{database}", f"sqlite:///{database}")
     try:
-        version = client.get_model_version_by_alias(REGISTERED_MODEL, CHAMPION)
-        source = client.get_model_version_download_uri(REGISTERED_MODEL, version.version)
+        if version is None:
+            version = str(client.get_model_version_by_alias(REGISTERED_MODEL, CHAMPION).version)
+        source = client.get_model_version_download_uri(REGISTERED_MODEL, version)
         folder = mlflow.artifacts.download_artifacts(artifact_uri=source, tracking_uri=f"sqlite:///{database}")
     except mlflow.exceptions.MlflowException as error:
         raise ModelError(none) from error
     except OSError as error:
         raise ModelError(f"the champion of {home} cannot be read ({error}): train again") from error
-    return Champion(str(version.version), Path(folder) / "artifacts" / "bundle")
+    return Champion(version, Path(folder) / "artifacts" / "bundle")
 
 
-def load_champion(home: Path) -> LoadedChampion:
-    """The champion's bundle.
+def load_champion(home: Path, version: str | None = None) -> LoadedChampion:
+    """The champion's bundle, or that of a version.
 
     Raises:
         ModelError: there is none, or it is incomplete.
     """
-    champion = find_champion(home)
+    champion = find_champion(home, version)
     return LoadedChampion(Bundle.load(champion.folder), champion.version)
 
 
@@ -153,23 +159,37 @@ def load_components(settings: Settings) -> Components:
     """
     import torch
 
-    from recsys.recommender import Recommender
     from serving.features import OnlineFeatures
 
     torch.set_num_threads(settings.torch_threads)
-    bundle, version = load_champion(settings.home)
+    champion = load_champion(settings.home)
     features = OnlineFeatures(settings.home)
-    check_schema(bundle.manifest.schema_hash, features.schema_hash)
+    check_schema(champion.bundle.manifest.schema_hash, features.schema_hash)
     store = Store(settings.store_url(), settings.sqlite_synchronous)
     store.create()
-    policy = PolicyEngine(load_pack(bundle.manifest.policy), bundle.manifest.repeatable)
-    catalogue = Catalogue.from_frames(bundle.products, bundle.contents)
-    model = ServedModel(
-        pipeline=DecisionPipeline(Recommender(bundle), policy, catalogue),
-        version=f"{bundle.manifest.model_version}@{version}",
-        schema_hash=bundle.manifest.schema_hash,
-        event_weights=bundle.manifest.event_weights,
-    )
+    model = assemble(champion)
     features.warm()
     warm(model)
     return Components(model, features, store)
+
+
+def assemble(champion: LoadedChampion) -> ServedModel:
+    """A bundle as it decides: with the policy it names and the catalogue that it was trained on."""
+    from recsys.recommender import Recommender
+
+    bundle, manifest = champion.bundle, champion.bundle.manifest
+    policy = PolicyEngine(load_pack(manifest.policy), manifest.repeatable)
+    catalogue = Catalogue.from_frames(bundle.products, bundle.contents)
+    return ServedModel(
+        pipeline=DecisionPipeline(Recommender(bundle), policy, catalogue),
+        version=f"{manifest.model_version}@{champion.version}",
+        schema_hash=manifest.schema_hash,
+        event_weights=manifest.event_weights,
+        catalogue_version=catalogue_version(bundle),
+    )
+
+
+def catalogue_version(bundle: Bundle) -> str:
+    """16 hex digits over every item and all that is known of it."""
+    frames = [frame.write_json() for frame in (bundle.products, bundle.contents) if frame is not None]
+    return sha256("\n".join(frames).encode()).hexdigest()[:16]

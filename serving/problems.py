@@ -12,6 +12,8 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 MEDIA_TYPE: Final = "application/problem+json"
+RETRY_AFTER_SECONDS: Final = 5
+"""When an app may ask again after a failure that passes."""
 LOGGER = logging.getLogger("recsys.serving")
 
 

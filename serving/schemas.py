@@ -1,18 +1,20 @@
 """What goes over the wire."""
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from datetime import date, datetime
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from recsys.schema import Kind, Modality, ServingMode
+from recsys.schema import CONSENT_PURPOSES, Kind, Modality, ServingMode
 
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """An id: no control characters, so that it can go into a log or a header."""
+Purpose = Literal[CONSENT_PURPOSES]  # type: ignore[valid-type]
 Locale = Annotated[str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*$")]
 MAX_PLACEMENTS = 10
 MAX_LIMIT = 50
 MAX_EVENTS = 500
+MAX_CONSENTS = 50
 
 
 class WireModel(BaseModel):
@@ -180,6 +182,74 @@ class EventResponse(WireModel):
     duplicate: int
     rejected: int
     results: list[EventResult]
+
+
+class ConsentIn(WireModel):
+    """One answer of a customer."""
+
+    purpose: Purpose = Field(examples=["profiling"])
+    channel: Identifier | None = Field(default=None, description="None: every channel", examples=["email"])
+    granted: bool
+    given_at: AwareDatetime | None = Field(
+        default=None, description="When he said so, where that was earlier than now; never in the future"
+    )
+
+
+class ConsentBatch(WireModel):
+    """A customer's answers; each purpose and channel once."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"consents": [{"purpose": "profiling", "granted": True}]},
+                {"consents": [{"purpose": "marketing", "channel": "email", "granted": False}]},
+            ]
+        }
+    )
+
+    consents: list[ConsentIn] = Field(min_length=1, max_length=MAX_CONSENTS)
+
+    @model_validator(mode="after")
+    def _check_twice(self) -> Self:
+        keys = [(consent.purpose, consent.channel) for consent in self.consents]
+        if len(set(keys)) < len(keys):
+            raise ValueError("each purpose and channel may be answered once")
+        return self
+
+
+class ConsentOut(WireModel):
+    """What holds now."""
+
+    purpose: str
+    channel: str | None
+    granted: bool
+    given_at: datetime
+
+
+class ConsentResponse(WireModel):
+    """All that the customer answered by now; what is not there is a no."""
+
+    customer_id: str
+    consents: list[ConsentOut]
+
+
+class RuleOut(WireModel):
+    """A rule that removes an item."""
+
+    rule: str = Field(examples=["SUIT_RISK"])
+    source: str = Field(description="The law, the guideline or the bank's decision behind it")
+    effective_from: date
+
+
+class WhyNotResponse(WireModel):
+    """Which rules keep a product from a customer now; none: he may be shown it."""
+
+    customer_id: str
+    product_id: str
+    policy: str
+    suitability: str
+    judged_at: datetime
+    rules: list[RuleOut]
 
 
 class Health(WireModel):

@@ -28,6 +28,8 @@ class Settings(BaseSettings):
     """SQLAlchemy URL of the SQL store; None: SQLite in the home."""
     sqlite_synchronous: Synchronous = "NORMAL"
     """NORMAL: what was acknowledged outlives a killed process; FULL: a power cut too, for some ms a write."""
+    journal_fsync: bool = True
+    """Whether a decision is answered only when its record outlives a power cut; False: a killed process only."""
     max_future_seconds: int = Field(default=300, ge=0)
     """How far an app's clock may be ahead: an event later than this is refused."""
     torch_threads: int = Field(default=1, ge=1)

@@ -4,18 +4,24 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+import orjson
 from fastapi import FastAPI
+from sqlalchemy import delete
 from starlette.testclient import TestClient
 
 from recsys.features.spec import ColumnType, Entity, FeatureColumn, FeatureManifest, FeatureView
-from recsys.schema import FeatureKind
+from recsys.schema import CONSENT_PURPOSES, FeatureKind
 from recsys.testing.tiny_scorer import NOW
+from serving.store.consents import ConsentStore, GivenConsent
 from serving.store.database import Store
-from serving.store.tables import customer_facts
-from serving.tokens import READ, WRITE, issue_token
+from serving.store.decisions import DecisionStore, LoggedDecision
+from serving.store.tables import customer_facts, dataset_facts
+from serving.tokens import AUDIT, CONSENT, READ, WRITE, issue_token
 
 SIGNING_KEY: Final = "only for tests " * 4
 WEIGHTS = {"view": 1.0, "click": 1.0, "apply": 3.0, "convert": 5.0}
+KEPT = ("segment", "risk_level", "risk_assessed_at", "is_minor", "language")
+DAY = timedelta(days=1)
 HISTORY_VIEW, BEHAVIOUR_VIEW = "customer_history", "customer_behaviour"
 Row = dict[str, Any]
 
@@ -113,6 +119,16 @@ class Service(NamedTuple):
         values = {"customer_id": customer_id, "placements": placements, **body}
         return self.client.post("/v1/recommendations", json=values, headers=bearer(token))
 
+    def consent(self, customer_id: str, token: str, *answers: Row) -> Any:
+        """PUT /v1/customers/ID/consents."""
+        path = f"/v1/customers/{customer_id}/consents"
+        return self.client.put(path, json={"consents": list(answers)}, headers=bearer(token))
+
+    def logged(self) -> list[LoggedDecision]:
+        """All decisions, once they have reached the SQL store."""
+        self.app.state.services.log.flush()
+        return list(DecisionStore(self.store).walk())
+
     def send(self, token: str, *events: Row) -> Any:
         """POST /v1/events."""
         return self.client.post("/v1/events", json={"events": list(events)}, headers=bearer(token))
@@ -128,7 +144,7 @@ def token_of(customer_id: str | None, *scopes: str, lifetime: timedelta = timede
     return issue_token(
         SIGNING_KEY,
         subject=customer_id or "service",
-        scopes=scopes or (READ, WRITE),
+        scopes=scopes or (READ, WRITE, CONSENT, AUDIT),
         customer_id=customer_id,
         lifetime=lifetime,
     )
@@ -140,9 +156,19 @@ def event(event_id: str, event_type: str = "click", product_id: str | None = "p0
     return {**base, "product_id": product_id, **values}
 
 
-def add_customer(store: Store, customer_id: str, **facts: Any) -> None:
-    """Stores an adult of segment `young` and level C3, unless `facts` says otherwise."""
+def add_customer(store: Store, customer_id: str, *refuses: str, **facts: Any) -> None:
+    """Stores an adult, `young` and C3 unless `facts` says otherwise, who agreed to every purpose but `refuses`."""
     row = {"customer_id": customer_id, "updated_at": NOW, "segment": "young", "is_minor": False, **facts}
     assessment = {"risk_level": "C3", "risk_assessed_at": NOW - timedelta(days=10)}
+    answers = [GivenConsent(purpose, None, purpose not in refuses, NOW - DAY) for purpose in CONSENT_PURPOSES]
     with store.writing() as connection:
         connection.execute(customer_facts.insert(), [{**assessment, **row}])
+    ConsentStore(store).put(customer_id, answers)
+
+
+def confirm_facts(store: Store, at: datetime = NOW, keeps_consents: bool = True) -> None:
+    """What loading a dataset leaves behind: which columns the bank keeps, whether consents, and when it was."""
+    row = {"id": 1, "keeps_consents": keeps_consents, "kept": orjson.dumps(KEPT).decode(), "confirmed_at": at}
+    with store.writing() as connection:
+        connection.execute(delete(dataset_facts))
+        connection.execute(dataset_facts.insert(), [row])

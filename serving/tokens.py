@@ -16,6 +16,8 @@ AUDIENCE: Final = "recsys-api"
 ISSUER: Final = "recsys-local"
 READ: Final = "recommendations:read"
 WRITE: Final = "events:write"
+CONSENT: Final = "consents:write"
+AUDIT: Final = "audit:read"
 _SIGNATURE_BYTES: Final = 16
 
 

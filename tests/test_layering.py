@@ -21,7 +21,7 @@ CONTAINERS = (
     "DeclarativeBase",
 )
 BASE = frozenset({"schema", "errors", "config"})
-FOUNDATION = BASE | {"data", "encoders", "features"}
+FOUNDATION = BASE | {"data", "encoders", "features", "privacy"}
 MODELS = FOUNDATION | {"modeling"}
 RANKING = MODELS | {"retrieval", "policy"}
 
@@ -37,6 +37,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "data": FOUNDATION,
     "encoders": FOUNDATION,
     "features": FOUNDATION,
+    "privacy": FOUNDATION | {"home"},  # the suppression list is the home's
     "simulator": FOUNDATION,
     "modeling": FOUNDATION,
     "retrieval": MODELS,
@@ -303,6 +304,7 @@ def test_style_nothing_happens_at_import() -> None:
     allowed = {
         "recsys/cli/app.py": ("app.add_typer(", "app.command("),  # how Typer learns its commands
         "serving/store/tables.py": ("Index(",),  # how SQLAlchemy adds an index to a declared table
+        "serving/store/migrations/env.py": ("run()",),  # how Alembic runs what it finds there; nobody imports it
         "training/pyfunc_model.py": ("mlflow.models.set_model(",),  # how MLflow learns which object is the model
     }
     breaches = []

@@ -8,6 +8,7 @@ from recsys.modeling.encoding import EncodingConfig
 from recsys.modeling.two_tower import TwoTowerConfig
 from recsys.retrieval.popularity import PopularityConfig
 from training.loop import LoopConfig
+from training.ranking_config import RankingConfig
 
 
 class GateConfig(BaseConfig):
@@ -33,6 +34,7 @@ class TrainConfig(BaseConfig):
     model: TwoTowerConfig = TwoTowerConfig()
     loop: LoopConfig = LoopConfig()
     popularity: PopularityConfig = PopularityConfig()
+    ranking: RankingConfig = RankingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     gate: GateConfig = GateConfig()
     refit: bool = True

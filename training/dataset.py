@@ -236,7 +236,7 @@ class DatasetBuilder:
         has = labels
         if self.dataset.config.repeatable:
             has = labels.clear()
-        elif self.dataset.config.policy is PolicyName.BANK:
+        elif self.dataset.config.policy is not PolicyName.NONE:
             has = labels.filter(pl.col(EVENT_TYPE) == EventType.CONVERT.value)
         customers = customer_index(labels)
         owner = np.array([customers[name] for name in has[CUSTOMER_ID].to_list()], np.int64)

@@ -16,6 +16,7 @@ from recsys.data.splits import ORDER_TIMESTAMP, PART, Part
 from recsys.modeling.encoding import EntityRows
 from recsys.modeling.reader import HistoryArrays
 from recsys.schema import CUSTOMER_ID, EVENT_ID
+from training.ragged import Ragged
 
 ROW_ID = "row_id"
 ANCHOR = "anchor"
@@ -108,38 +109,6 @@ class Labels:
 
     def __len__(self) -> int:
         return len(self.product)
-
-
-@dataclass(frozen=True)
-class Ragged:
-    """Lists of item rows, one for each customer, end to end."""
-
-    offsets: np.ndarray
-    """[n + 1] int64."""
-    values: np.ndarray
-    """[sum of lengths] int64."""
-
-    @classmethod
-    def group(cls, owner: np.ndarray, item: np.ndarray, n: int) -> "Ragged":
-        """Groups distinct (owner, item) pairs by owner in 0..n-1; pairs with item < 0 are left out."""
-        pairs = np.unique(np.stack([owner, item], axis=1)[item >= 0], axis=0)
-        counts = np.bincount(pairs[:, 0], minlength=n)
-        return cls(np.concatenate([[0], np.cumsum(counts)]), pairs[:, 1].astype(np.int64))
-
-    def mask(self, owners: np.ndarray, width: int) -> np.ndarray:
-        """[B, width] bool: the items of each owner."""
-        lengths = self.offsets[owners + 1] - self.offsets[owners]
-        row = np.repeat(np.arange(len(owners)), lengths)
-        first = np.repeat(self.offsets[owners] - (np.cumsum(lengths) - lengths), lengths)
-        out = np.zeros((len(owners), width), bool)
-        out[row, self.values[first + np.arange(len(row))]] = True
-        return out
-
-    def __getitem__(self, owner: int) -> np.ndarray:
-        return self.values[self.offsets[owner] : self.offsets[owner + 1]]
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
 
 
 @dataclass(frozen=True)

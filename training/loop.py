@@ -98,7 +98,7 @@ class Trainer:
             progress: where to show the epochs.
         """
         torch.set_flush_denormal(True)
-        torch.set_num_threads(self.config.threads or max(1, (os.cpu_count() or 1) // 2))
+        torch.set_num_threads(loop_threads(self.config))
         self._resume()
         task = progress.add_task("train", total=self.config.epochs, completed=self.state.epoch) if progress else None
         while self.state.epoch < self.config.epochs and not self._out_of_patience(score):
@@ -276,6 +276,11 @@ class ItemSampler:
         flat = ~self.untouched / max(len(self._touched), 1)
         probability = (batch * popular + drawn * flat) / (batch + drawn)
         return np.concatenate([targets, uniform]), np.log(np.maximum(probability, 1e-12))
+
+
+def loop_threads(config: LoopConfig) -> int:
+    """How many CPU threads to train with."""
+    return config.threads or max(1, (os.cpu_count() or 1) // 2)
 
 
 def pick_device(name: str) -> torch.device:

@@ -10,9 +10,10 @@ import polars as pl
 from recsys.data.contract import Dataset
 from recsys.data.splits import ORDER_TIMESTAMP, PART, Part, resolve_split
 from recsys.features.spec import Entity, FeatureManifest
-from recsys.policy.as_of import customer_facts_as_of, had_before
+from recsys.policy.as_of import customer_facts_as_of, had_before, taken_before
 from recsys.policy.engine import PolicyEngine
 from recsys.policy.facts import ProductFacts
+from recsys.policy.rules import RequestContext
 from recsys.schema import CUSTOMER_ID, EVENT_TIMESTAMP, EVENT_TYPE, PRODUCT_ID, EventType, PolicyName, Table
 from training.dataset import Catalogue, join_customers
 from training.examples import ROW_ID, Ragged, point_in_time
@@ -84,7 +85,7 @@ def segments_as_of(dataset: Dataset, asked: pl.DataFrame) -> list[str | None]:
 def _relevant(dataset: Dataset, parts: pl.DataFrame, part: Part) -> pl.DataFrame:
     """customer_id, product_id, order_timestamp of what was taken up in the part."""
     mine = parts.filter(pl.col(PART) == str(part), pl.col(PRODUCT_ID).is_not_null())
-    if dataset.config.policy is PolicyName.BANK:
+    if dataset.config.policy is not PolicyName.NONE:
         acquired = pl.col(EVENT_TYPE).is_in(ACQUISITIONS)
         if parts.select(acquired.any()).item():
             mine = mine.filter(acquired)
@@ -110,7 +111,8 @@ def _allowed(dataset: Dataset, asked: pl.DataFrame, catalogue: Catalogue, policy
     if asked.is_empty():
         return np.zeros((0, len(products)), bool)
     facts = customer_facts_as_of(dataset, asked, products)
-    return policy.evaluate(facts, products, asked[EVENT_TIMESTAMP].max()).allowed  # type: ignore[arg-type]
+    latest: datetime = asked[EVENT_TIMESTAMP].max()  # type: ignore[assignment]
+    return policy.evaluate(facts, products, latest, RequestContext(taken=taken_before(dataset, latest))).allowed
 
 
 def _ragged(rows: pl.DataFrame, customers: list[str], products: list[str]) -> Ragged:

@@ -19,10 +19,11 @@ from recsys.decisions.scoring import Understanding
 from recsys.errors import RecsysError
 from recsys.features.spec import Entity, FeatureManifest
 from recsys.modeling.reader import CustomerRows
-from recsys.policy.as_of import customer_facts_as_of
+from recsys.policy.as_of import customer_facts_as_of, taken_before
 from recsys.policy.engine import PolicyEngine
-from recsys.policy.facts import ProductFacts
+from recsys.policy.facts import BoolArray, ProductFacts
 from recsys.policy.pack import load_pack
+from recsys.policy.rules import RequestContext
 from recsys.recommender import Recommender
 from recsys.schema import CONTENT_ID, CUSTOMER_ID, EVENT_TIMESTAMP, MODE, PRODUCT_ID, RANK, SCORE, Kind, Modality, Table
 from training.dataset import join_customers
@@ -135,16 +136,14 @@ class BatchRecommender:
         return self.pipeline.catalogue.mask(request.kind, request.candidates)
 
     def _rank(self, ids: list[str], request: BatchRequest, candidates: np.ndarray | None) -> pl.DataFrame:
-        asked = self._asked(ids)
-        joined = join_customers(self.home, asked, self._views)
-        now = asked[EVENT_TIMESTAMP].dt.epoch("us").to_numpy()
-        rows = self.recommender.reader.read_customers(joined.to_dict(), now, [None] * len(ids))
-        customers = self._understanding(rows)
+        asked = asked_now(self.dataset, ids, self._end)
         facts = customer_facts_as_of(self.dataset, asked, self._products)
         latest: datetime = asked[EVENT_TIMESTAMP].max()  # type: ignore[assignment]
+        customers = self._understand(asked, self.pipeline.policy.profiling_refused(facts, latest))
         only = {} if candidates is None else {request.kind: candidates}
+        context = RequestContext(taken=taken_before(self.dataset, latest))
         ranking = self.pipeline.rank(
-            customers, facts, request.kind, request.k, DecisionRequest(latest, candidates=only)
+            customers, facts, request.kind, request.k, DecisionRequest(latest, context=context, candidates=only)
         )
         row, place = np.nonzero(ranking.items >= 0)
         names = np.array(self.pipeline.catalogue.ids(request.kind), dtype=object)
@@ -159,21 +158,22 @@ class BatchRecommender:
             }
         )
 
-    def _asked(self, ids: list[str]) -> pl.DataFrame:
-        """row_id, customer_id, event_timestamp: when each is asked about.
-
-        With leave-last-out the question is each customer's next event, so he is asked about right after his last one;
-        with a split in time everybody is asked about at the dataset's end.
-        """
-        asked = pl.DataFrame({CUSTOMER_ID: ids}).with_row_index(ROW_ID).with_columns(pl.col(ROW_ID).cast(pl.Int64))
-        # Tied events are moved apart by microseconds, some past the dataset's last second: look from just after it.
-        end = pl.lit(self._end).cast(pl.Datetime("us", "UTC")) + pl.duration(seconds=1)
-        if resolve_split(self.dataset).kind == "global_time":
-            return asked.with_columns(end.alias(EVENT_TIMESTAMP))
-        events = order_timestamps(self.dataset.scan(Table.EVENTS).filter(pl.col(CUSTOMER_ID).is_in(ids)))
-        last = events.group_by(CUSTOMER_ID).agg(pl.col(ORDER_TIMESTAMP).max()).collect(engine="streaming")
-        joined = asked.join(last, on=CUSTOMER_ID, how="left", maintain_order="left")
-        return joined.select(ROW_ID, CUSTOMER_ID, pl.coalesce(pl.col(ORDER_TIMESTAMP), end).alias(EVENT_TIMESTAMP))
+    def _understand(self, asked: pl.DataFrame, refused: BoolArray) -> Understanding:
+        """What the model knows of the customers; of who refused profiling nothing is read and nothing computed."""
+        profiled = asked.filter(~pl.Series(refused))
+        everything = tuple(self.recommender.modalities)
+        if profiled.is_empty():
+            return Understanding(None, np.zeros(len(asked), bool), (everything,) * len(asked))
+        joined = join_customers(self.home, profiled, self._views)
+        now = profiled[EVENT_TIMESTAMP].dt.epoch("us").to_numpy()
+        rows = self.recommender.reader.read_customers(joined.to_dict(), now, [None] * len(profiled))
+        some = self._understanding(rows)
+        if not refused.any():
+            return some
+        known = np.zeros(len(asked), bool)
+        known[~refused] = some.known
+        missing = iter(some.missing)
+        return Understanding(some.states, known, tuple(everything if no else next(missing) for no in refused))
 
     def _understanding(self, rows: CustomerRows) -> Understanding:
         names = [*self.recommender.reader.inputs.customers.group_names(), Modality.HISTORY]
@@ -183,4 +183,28 @@ class BatchRecommender:
         missing = tuple(
             tuple(m for m, here in zip(self.recommender.modalities, row, strict=True) if not here) for row in present
         )
-        return Understanding(self.recommender.encode_rows(rows), np.asarray(present.any(axis=1)), missing)
+        known = np.asarray(present.any(axis=1))
+        states = self.recommender.encode_rows(rows.take(np.flatnonzero(known))) if known.any() else None
+        return Understanding(states, known, missing)
+
+
+def asked_now(dataset: Dataset, ids: Sequence[str], end: datetime | None = None) -> pl.DataFrame:
+    """When each customer is asked about if nothing else is said: row_id, customer_id, event_timestamp.
+
+    With leave-last-out the question is each customer's next event, so he is asked about right after his last one; with
+    a split in time everybody is asked about at the dataset's end.
+
+    Args:
+        dataset: whose customers they are.
+        ids: of B customers.
+        end: `dataset.end()`, where it is at hand already.
+    """
+    asked = pl.DataFrame({CUSTOMER_ID: ids}).with_row_index(ROW_ID).with_columns(pl.col(ROW_ID).cast(pl.Int64))
+    # Tied events are moved apart by microseconds, some past the dataset's last second: look from just after it.
+    after = pl.lit(end or dataset.end()).cast(pl.Datetime("us", "UTC")) + pl.duration(seconds=1)
+    if resolve_split(dataset).kind == "global_time":
+        return asked.with_columns(after.alias(EVENT_TIMESTAMP))
+    events = order_timestamps(dataset.scan(Table.EVENTS).filter(pl.col(CUSTOMER_ID).is_in(ids)))
+    last = events.group_by(CUSTOMER_ID).agg(pl.col(ORDER_TIMESTAMP).max()).collect(engine="streaming")
+    joined = asked.join(last, on=CUSTOMER_ID, how="left", maintain_order="left")
+    return joined.select(ROW_ID, CUSTOMER_ID, pl.coalesce(pl.col(ORDER_TIMESTAMP), after).alias(EVENT_TIMESTAMP))

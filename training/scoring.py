@@ -72,8 +72,8 @@ def read_queries(reader: ModelReader, queries: Queries) -> CustomerRows:
 
 def recommender_scores(recommender: Recommender, queries: Queries) -> np.ndarray:
     """[Q, P] float32, P in the recommender's order."""
-    vectors = recommender.encode_rows(read_queries(recommender.reader, queries))
-    return recommender.score(vectors, Kind.PRODUCTS)
+    states = recommender.encode_rows(read_queries(recommender.reader, queries))
+    return recommender.score(states, Kind.PRODUCTS, queries.allowed)
 
 
 def fit_popularity(

@@ -6,12 +6,25 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from recsys.cli.audit import audit_commands
+from recsys.cli.benchmark import benchmark
+from recsys.cli.erase import erase
+from recsys.cli.retention import retention
+from recsys.cli.terminal import (
+    ConfigOption,
+    DatasetArgument,
+    JsonOption,
+    SetOption,
+    console,
+    emit,
+    make_progress,
+    plain,
+)
 from recsys.errors import RecsysError
 from recsys.home import Home
 from recsys.schema import Kind
@@ -26,14 +39,10 @@ app = typer.Typer(
 )
 importers = typer.Typer(no_args_is_help=True, help="Bring a public dataset into the data contract.")
 app.add_typer(importers, name="import")
-console = Console(stderr=True)
-
-DatasetArgument = Annotated[Path, typer.Argument(help="A dataset directory (with dataset.yaml).", show_default=False)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="Change a setting: key=value, for example loop.epochs=5. Repeatable.")
-]
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="A recipe: YAML, see training/configs.")]
+app.add_typer(audit_commands(), name="audit")
+app.command()(benchmark)
+app.command()(erase)
+app.command()(retention)
 
 
 @app.callback()
@@ -45,28 +54,6 @@ def choose_home(
 ) -> None:
     """Remembers the state directory for the verb."""
     context.obj = Home(home)
-
-
-def make_progress() -> Progress:
-    """The one progress display, on standard error so that standard output stays the result's."""
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=False,
-    )
-
-
-def emit(result: dict[str, Any], as_json: bool, lines: list[str]) -> None:
-    """Prints a result: JSON on standard output, or the lines."""
-    if as_json:
-        sys.stdout.write(json.dumps(result, indent=1, default=str) + "\n")
-    else:
-        for line in lines:
-            console.print(line, highlight=False)
 
 
 @app.command()
@@ -120,18 +107,14 @@ def validate(directory: DatasetArgument, as_json: JsonOption = False) -> None:
 
     with make_progress() as progress:
         report = check(directory, progress)
-    lines = [*(f"[red]✗[/red] {_plain(finding)}" for finding in report.findings)]
-    lines += [f"[yellow]note[/yellow] {_plain(note)}" for note in report.notes]
+    lines = [*(f"[red]✗[/red] {plain(finding)}" for finding in report.findings)]
+    lines += [f"[yellow]note[/yellow] {plain(note)}" for note in report.notes]
     lines.append("[green]keeps the contract[/green]" if report.ok else f"[red]{len(report.findings)} finding(s)[/red]")
     rows = {str(table): count for table, count in report.rows.items()}
     result = {"ok": report.ok, "findings": report.findings, "notes": report.notes, "rows": rows}
     emit(result, as_json, lines)
     if not report.ok:
         raise typer.Exit(1)
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
 
 
 @app.command()
@@ -175,7 +158,7 @@ def train(
         result = train_and_register(context.obj, directory, load_config(config, settings or []), progress)
     gate = "[green]promoted to champion[/green]" if result["promoted"] else "[yellow]not promoted[/yellow]"
     lines = [*describe_evaluation(result["evaluation"]), f"recommender version {result['version']}: {gate}"]
-    emit(result, as_json, [*lines, *(f"  {_plain(reason)}" for reason in result["gate"])])
+    emit(result, as_json, [*lines, *(f"  {plain(reason)}" for reason in result["gate"])])
 
 
 @app.command()
@@ -309,7 +292,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app(args=arguments)
     except RecsysError as error:
-        Console(stderr=True).print(f"[red]error:[/red] {_plain(str(error))}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[red]error:[/red] {plain(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
 

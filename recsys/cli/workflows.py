@@ -39,6 +39,17 @@ def load_config(file: Path | None, settings: list[str]) -> "TrainConfig":
     return TrainConfig.parse(apply_overrides(values, settings), source=str(file or "--set"))
 
 
+def open_dataset(home: Home, directory: Path) -> Dataset:
+    """A dataset as the home may read it: without the customers who were erased from the home.
+
+    Raises:
+        DatasetError: it is no dataset directory.
+    """
+    from recsys.privacy.suppression import SuppressionList
+
+    return SuppressionList(home).apply(Dataset.open(directory))
+
+
 def build_features_and_materialise(
     home: Home, directory: Path, config: "TrainConfig", progress: Progress | None = None
 ) -> dict[str, Any]:
@@ -46,7 +57,7 @@ def build_features_and_materialise(
     from recsys.data.validation import require_valid
     from recsys.features.build import build_features, is_current
 
-    dataset = Dataset.open(directory)
+    dataset = open_dataset(home, directory)
     home.require_owner(dataset.config.name)
     if not is_current(dataset, home.features, config.features):
         require_valid(directory, progress)
@@ -92,7 +103,7 @@ def train_and_register(
     from training.train import Training
 
     build_features_and_materialise(home, directory, config, progress)
-    dataset = Dataset.open(directory)
+    dataset = open_dataset(home, directory)
     fingerprint = dataset.fingerprint()
     settings = config.model_dump(mode="json")
     version = hashlib.sha256(json.dumps([fingerprint, settings], sort_keys=True).encode()).hexdigest()[:12]
@@ -209,7 +220,7 @@ def check_schema(home: Home, schema_hash: str) -> None:
 
 
 def _open_known(home: Home, directory: Path) -> Dataset:
-    dataset = Dataset.open(directory)
+    dataset = open_dataset(home, directory)
     record = home.record()
     if record is None or not record.features_of:
         raise ModelError(f"the home {home.path} has no champion yet: run `recsys train {directory}` first")
@@ -303,7 +314,7 @@ def demo_instructions(home: Home, bank: Path, port: int) -> list[str]:
 
 def _well_known_customer(home: Home, bank: Path) -> str:
     """Of those with every modality, the one whose risk was assessed last: he shows most of what an answer can hold."""
-    customers = Dataset.open(bank).scan(Table.CUSTOMERS).drop_nulls("risk_assessed_at")
+    customers = open_dataset(home, bank).scan(Table.CUSTOMERS).drop_nulls("risk_assessed_at")
     for view in (ViewName.CUSTOMER_HISTORY, ViewName.CUSTOMER_TEXT, ViewName.CUSTOMER_IMAGES):
         known = pl.scan_parquet(home.features / f"{view}.parquet").select(CUSTOMER_ID)
         customers = customers.join(known, on=CUSTOMER_ID, how="semi")

@@ -3,10 +3,10 @@
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 import polars as pl
 from polars.exceptions import PolarsError
@@ -17,6 +17,7 @@ from recsys.config import BaseConfig
 from recsys.data.columns import FEATURE_TYPES, SCHEMAS, ValueType, canonical, misfit
 from recsys.errors import DatasetError
 from recsys.schema import (
+    CUSTOMER_ID,
     DEFAULT_EVENT_WEIGHTS,
     EVENT_TIMESTAMP,
     EVENT_TYPE,
@@ -132,12 +133,25 @@ def value_type(table: Table, column: str, declared: dict[str, FeatureKind]) -> V
     return FEATURE_TYPES[declared[column]] if column in declared else None
 
 
+class Exclusion(NamedTuple):
+    """Customers whose rows are not read, wherever they are."""
+
+    customers: frozenset[str] = frozenset()
+    digest: str = ""
+    """Names this exclusion without naming them; equal digests exclude the same customers."""
+
+
+NOBODY: Final = Exclusion()
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A dataset directory, read lazily and never written."""
 
     path: Path
     config: DatasetConfig
+    excluded: Exclusion = NOBODY
+    """Erased customers whom an old copy of the dataset still has (`recsys.privacy.suppression`)."""
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -170,6 +184,10 @@ class Dataset:
         canonical_names = [name for name in SCHEMAS[table].columns if name in present]
         return canonical_names + [name for name in declared if name in present and name not in canonical_names]
 
+    def without(self, excluded: Exclusion) -> Self:
+        """The same dataset as if these customers were not in it."""
+        return replace(self, excluded=excluded)
+
     def image_columns(self, table: Table) -> list[str]:
         """The columns of `table` that name pictures: the canonical `image_path` and those declared as images."""
         declared = self.declared(table)
@@ -186,7 +204,10 @@ class Dataset:
         for file, schema in self._parts(table):
             groups.setdefault(tuple(schema.items()), []).append(file)
         frames = [self._scan_group(table, files, dict(schema)) for schema, files in groups.items()]
-        return (frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal")).select(columns)
+        rows = (frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal")).select(columns)
+        if self.excluded.customers and CUSTOMER_ID in columns:
+            return rows.filter(~pl.col(CUSTOMER_ID).is_in(sorted(self.excluded.customers)))
+        return rows
 
     def positives(self) -> pl.LazyFrame:
         """The events whose type has a weight above 0, with that weight as the column `weight` (Float32)."""

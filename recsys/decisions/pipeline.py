@@ -6,7 +6,7 @@ candidates → policy → score → diversify → explain. What a customer may b
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -19,15 +19,17 @@ from recsys.decisions.explanation import (
     served_language,
     without_each,
 )
-from recsys.decisions.scoring import Features, ScoreArray, Scorer, Understanding, score_all, understand
+from recsys.decisions.scoring import Features, ScoreArray, Scorer, States, Understanding, score_all, understand
 from recsys.decisions.selection import NOTHING, top_k, top_k_distinct
 from recsys.errors import ModelError
-from recsys.policy.engine import NO_CONTEXT, PolicyEngine, PolicyOutcome
+from recsys.policy.engine import NO_CONTEXT, PolicyEngine, PolicyOutcome, RuleArray
 from recsys.policy.facts import BoolArray, CustomerFacts, IntArray
 from recsys.policy.rules import RequestContext
 from recsys.schema import Kind, Modality, ServingMode
 
 DEFAULT_EXPLANATION = ExplanationConfig()
+NO_RULES: Final = np.empty(0, dtype=np.int16)
+NO_SCORES: Final = np.empty(0, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class RankedItem(NamedTuple):
     title: str
     score: float
     reasons: list[Reason]
+    propensity: float = 1.0
+    """The probability with which the item got this place; 1 where nothing was drawn."""
 
 
 class PlacementDecision(NamedTuple):
@@ -71,6 +75,10 @@ class PlacementDecision(NamedTuple):
     items: list[RankedItem]
     removals: dict[str, int]
     """How many candidates each rule removed."""
+    rule: RuleArray = NO_RULES
+    """[N], of all items of the kind: the position in `PolicyEngine.rule_ids` of the rule that removed it, or -1."""
+    scores: ScoreArray = NO_SCORES
+    """[N]: what each item was ranked by."""
 
 
 class Decision(NamedTuple):
@@ -104,8 +112,10 @@ class _Scene(NamedTuple):
     whole: Understanding
     mode: ServingMode
     language: str
-    vectors: ScoreArray | None
-    """[1 + M, D]: the customer, and he without each of his M modalities; None where he is not known."""
+    segment: str | None
+    """Whose favourites stand in for a customer who is not known; None: everybody's."""
+    states: States | None
+    """1 + M: the customer, and he without each of his M modalities; None where he is not known."""
 
 
 class DecisionPipeline:
@@ -148,45 +158,61 @@ class DecisionPipeline:
         if not len(self.catalogue.ids(kind)):
             items = np.full((len(facts), k), NOTHING, dtype=np.int64)
             return Ranking(items, np.full(items.shape, np.nan, dtype=np.float32), self._modes(customers))
-        allowed = self._judge(facts, kind, request).allowed
+        outcome = self._judge(facts, kind, request)
+        allowed = outcome.allowed
+        stale = self.policy.stale(facts, request.now)
+        impersonal = outcome.profiling_refused | stale
+        customers = customers.without(impersonal)
+        segments = [None if alike else name for alike, name in zip(impersonal, facts.segment, strict=True)]
         if kind in request.candidates:
             allowed = allowed & request.candidates[kind]
-        scores = score_all(self.scorer, customers, facts.segment, kind)
+        allowed = np.broadcast_to(allowed, (len(facts), allowed.shape[1]))
+        scores = score_all(self.scorer, customers, segments, kind, allowed)
         items = top_k(scores, allowed, k)
         chosen = np.take_along_axis(scores, np.maximum(items, 0), axis=1)
-        return Ranking(items, np.where(items == NOTHING, np.float32("nan"), chosen), self._modes(customers))
+        modes = [ServingMode.SAFE if old else mode for old, mode in zip(stale, self._modes(customers), strict=True)]
+        return Ranking(items, np.where(items == NOTHING, np.float32("nan"), chosen), modes)
 
     def decide(self, features: Features | None, facts: CustomerFacts | None, request: DecisionRequest) -> Decision:
         """Fills all placements of one customer; no product and no creative is shown twice.
 
         Args:
-            features: the customer's row; None: nothing is known of his behaviour (mode `popular`).
+            features: the customer's row; None: nothing is known of his behaviour (mode `popular`). They are not
+                looked at where he refused profiling (mode `popular`, by what everybody likes).
             facts: of this one customer; None: they cannot be read, so only what the most restricted customer may
-                see is shown, and nothing that depends on who he is (mode `safe`).
+                see is shown, and nothing that depends on who he is (mode `safe`); so too where they are stale.
             request: what is asked for.
         """
-        scene = self._scene(features if facts is not None else None, facts, request)
+        readable = facts is not None and not self.policy.stale(facts, request.now)[0]
+        scene = self._scene(features, facts, request, readable)
         shown = np.zeros(len(self.catalogue.products), dtype=bool)
         placements = [self._fill(placement, scene, request, shown) for placement in request.placements]
-        suitability = "unreadable" if facts is None else self.policy.suitability(facts, request.now)[0]
+        suitability = self.policy.suitability(scene.facts, request.now)[0] if readable else "unreadable"
         return Decision(scene.mode, scene.whole.missing[0], suitability, scene.language, placements)
 
-    def _scene(self, features: Features | None, facts: CustomerFacts | None, request: DecisionRequest) -> _Scene:
-        """Encodes the customer together with his ablated versions: one pass through the model."""
+    def _scene(
+        self, features: Features | None, facts: CustomerFacts | None, request: DecisionRequest, readable: bool
+    ) -> _Scene:
+        """Encodes the customer together with his ablated versions: one pass through the model.
+
+        What he refused to have looked at is not looked at, here and from here on.
+        """
         known = CustomerFacts.unknown(1) if facts is None else facts
+        profiled = readable and not self.policy.profiling_refused(known, request.now)[0]
+        features = features if profiled else None
         language = served_language(request.context.locale, known.language[0])
         missing = tuple(self.scorer.modalities if features is None else self.scorer.missing_modalities(features))
         present = tuple(modality for modality in self.scorer.modalities if modality not in missing)
-        vectors: ScoreArray | None = None
+        states: States | None = None
         touched: list[int] = []
         if features is not None and present:
             touched = self._explainer.touched(features)
             rows = [features, *without_each(features, present)]
-            vectors = self.scorer.encode(rows, [request.now] * len(rows), request.context.channel)
-        first = np.zeros((1, 0), dtype=np.float32) if vectors is None else vectors[:1]
-        whole = Understanding(first, np.array([vectors is not None]), (missing,))
-        mode = ServingMode.SAFE if facts is None else whole.mode(0)
-        return _Scene(known, present, touched, whole, mode, language, vectors)
+            states = self.scorer.encode(rows, [request.now] * len(rows), request.context.channel)
+        whole = Understanding(None if states is None else states[:1], np.array([states is not None]), (missing,))
+        mode = whole.mode(0) if readable else ServingMode.SAFE
+        segment = known.segment[0] if profiled else None
+        return _Scene(known, present, touched, whole, mode, language, segment, states)
 
     def _fill(
         self, placement: Placement, scene: _Scene, request: DecisionRequest, shown: BoolArray
@@ -200,25 +226,29 @@ class DecisionPipeline:
         candidates = np.ones(outcome.allowed.shape[1], dtype=bool) if among is None else np.atleast_2d(among)[0]
         product_of = self.catalogue.product_of(kind)
         allowed = outcome.allowed[0] & candidates & ~shown[product_of]
-        scores = self._scores(scene, kind)
+        scores = score_all(self.scorer, scene.whole, (scene.segment,), kind, allowed[None])
         chosen = top_k_distinct(scores[0], allowed, product_of, limit)
         shown[product_of[chosen]] = True
+        if scene.states is not None:
+            scores = self._with_ablations(scene.states, scores, kind, chosen)
         items = [self._item(rank, kind, int(item), scene, scores) for rank, item in enumerate(chosen, start=1)]
-        return PlacementDecision(placement.name, kind, items, outcome.removals(0, candidates))
+        removals = outcome.removals(0, candidates)
+        return PlacementDecision(placement.name, kind, items, removals, outcome.rule[0], scores[0])
 
-    def _scores(self, scene: _Scene, kind: Kind) -> ScoreArray:
-        """[1 + M, N] where the customer is known, else [1, N]."""
-        if scene.vectors is not None:
-            return self.scorer.score(scene.vectors, kind)
-        segment = scene.facts.segment[0]
-        return score_all(self.scorer, scene.whole, (segment,), kind)
+    def _with_ablations(self, states: States, scores: ScoreArray, kind: Kind, chosen: IntArray) -> ScoreArray:
+        """[1 + M, N]: the customer's scores, and below them what the chosen items score without each modality."""
+        shown = np.zeros((len(states) - 1, scores.shape[1]), dtype=bool)
+        shown[:, chosen] = True
+        if not shown.any():
+            return scores
+        return np.concatenate([scores, self.scorer.score(states[1:], kind, shown)])
 
     def _item(self, rank: int, kind: Kind, item: int, scene: _Scene, scores: ScoreArray) -> RankedItem:
-        if scene.vectors is not None:
+        if scene.states is not None:
             falls = losses(scores, item, scene.present)
             reasons = self._explainer.personal(scene.touched, kind, item, falls, scene.language)
         else:
-            reasons = self._explainer.popular(scene.mode, scene.facts.segment[0], scene.language)
+            reasons = self._explainer.popular(scene.mode, scene.segment, scene.language)
         return RankedItem(
             rank=rank,
             product_id=self.catalogue.products.ids[int(self.catalogue.product_of(kind)[item])],

@@ -15,6 +15,15 @@ Features = Mapping[str, Any]
 """One customer's feature row: `<view>__<column>` to value; a missing key or None is a missing modality."""
 
 
+class States(Protocol):
+    """What a model makes of B customers: an array [B, D], or whatever else its `score` reads."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """The states of some of the customers: a slice, or a [B] bool or [N] int array."""
+
+
 class Scorer(Protocol):
     """A model for inference with its candidates in memory; `recsys.recommender.Recommender` is the real one."""
 
@@ -25,11 +34,11 @@ class Scorer(Protocol):
     def modalities(self) -> list[Modality]:
         """The modalities that the model was trained with."""
 
-    def encode(self, customers: Sequence[Features], now: Sequence[datetime], channel: str | None = None) -> ScoreArray:
-        """[B, D]: the customers' vectors."""
+    def encode(self, customers: Sequence[Features], now: Sequence[datetime], channel: str | None = None) -> Any:
+        """The `States` of B customers."""
 
-    def score(self, vectors: ScoreArray, kind: Kind) -> ScoreArray:
-        """[B, D] to [B, N]: the scores of all candidates of a kind."""
+    def score(self, states: Any, kind: Kind, allowed: BoolArray | None = None) -> ScoreArray:
+        """The scores of all items of a kind, [B, N]; what is not in `allowed` [B, N] need not be looked at closely."""
 
     def popularity(self, segment: str | None, kind: Kind) -> ScoreArray:
         """[N]: the recent popularity in a segment, or overall where the segment is None or unknown."""
@@ -41,12 +50,20 @@ class Scorer(Protocol):
 class Understanding(NamedTuple):
     """What the model knows of B customers."""
 
-    vectors: ScoreArray
-    """[B, D]; the rows of customers who are not known are not used."""
+    states: States | None
+    """Of the known customers, in order; None where nobody is known."""
     known: BoolArray
-    """[B]: whose vector says something; the others get what is popular."""
+    """[B]: of whom the model knows something; the others get what is popular."""
     missing: tuple[tuple[Modality, ...], ...]
     """Per customer, the modalities that were missing."""
+
+    def without(self, customers: BoolArray) -> "Understanding":
+        """The same, but nothing is known of the given customers, [B] bool."""
+        known = self.known & ~customers
+        if not known.any():
+            return self._replace(states=None, known=known)
+        states = None if self.states is None else self.states[~customers[self.known]]
+        return self._replace(states=states, known=known)
 
     def mode(self, customer: int) -> ServingMode:
         """How much is known of one customer."""
@@ -62,21 +79,23 @@ def understand(
     missing = [tuple(scorer.modalities if row is None else scorer.missing_modalities(row)) for row in features]
     known = np.array([len(names) < len(scorer.modalities) for names in missing], dtype=bool)
     rows = [row for row, is_known in zip(features, known, strict=True) if is_known and row is not None]
-    if not rows:
-        return Understanding(np.zeros((len(features), 0), dtype=np.float32), known, tuple(missing))
-    encoded = scorer.encode(rows, [now] * len(rows), channel)
-    vectors = np.zeros((len(features), encoded.shape[1]), dtype=np.float32)
-    vectors[known] = encoded
-    return Understanding(vectors, known, tuple(missing))
+    states = scorer.encode(rows, [now] * len(rows), channel) if rows else None
+    return Understanding(states, known, tuple(missing))
 
 
-def score_all(scorer: Scorer, understanding: Understanding, segments: Sequence[str | None], kind: Kind) -> ScoreArray:
+def score_all(
+    scorer: Scorer,
+    understanding: Understanding,
+    segments: Sequence[str | None],
+    kind: Kind,
+    allowed: BoolArray | None = None,
+) -> ScoreArray:
     """[B, N]: the model's scores where the customer is known, else the popularity in his segment."""
     known = understanding.known
     count = len(scorer.product_ids if kind is Kind.PRODUCTS else scorer.content_ids)
     scores = np.empty((len(known), count), dtype=np.float32)
-    if known.any():
-        scores[known] = scorer.score(understanding.vectors[known], kind)
+    if understanding.states is not None:
+        scores[known] = scorer.score(understanding.states, kind, None if allowed is None else allowed[known])
     popularity: dict[str | None, ScoreArray] = {}
     for row in np.flatnonzero(~known).tolist():
         segment = segments[row]

@@ -5,6 +5,7 @@ only their hashes and vectors.
 """
 
 import hashlib
+import math
 import os
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ from rich.progress import Progress
 from recsys.encoders.image import ImageEncoder
 from recsys.encoders.pictures import decode_picture, read_picture_file
 from recsys.encoders.text import TextEncoder
-from recsys.encoders.vector_store import KEY_BYTES, PartWriter, VectorStore, stored_precision
+from recsys.encoders.vector_store import KEY_BYTES, PartWriter, VectorStore, forget_vectors, stored_precision
 from recsys.errors import ModelError
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ class EncodingCache:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._stores: dict[str, VectorStore] = {}
+        self._used: list[np.ndarray] = []
+
+    def used_keys(self) -> np.ndarray:
+        """The distinct keys that were asked for so far, sorted: what of the cache is still of use."""
+        return np.unique(np.concatenate([np.empty(0, dtype=f"S{KEY_BYTES}"), *self._used]))
 
     def texts(self, texts: Sequence[str | None], encoder: TextEncoder, progress: Progress | None = None) -> Encoded:
         """Vectors of texts, compared after Unicode normalisation (NFC) and trimming.
@@ -86,7 +92,7 @@ class EncodingCache:
             ModelError: the encoder gave a vector that is not finite.
         """
         normalised = [_normalised(text) for text in texts]
-        keys = [content_key(text.encode("utf-8", "surrogatepass")) if text else None for text in normalised]
+        keys = [text_key(text) for text in normalised]
         index, first = _distinct(keys)
         distinct = [normalised[row] for row in first]
 
@@ -125,6 +131,7 @@ class EncodingCache:
         """Reads what is cached, encodes and stores the rest. `keys`: [U]; `index`: [N] rows of `keys`, -1 missing."""
         store = self._stores.setdefault(run.encoder.identity, self._store(run.encoder))
         content_keys = np.array(keys, dtype=f"S{KEY_BYTES}")
+        self._used.append(content_keys)
         vectors = np.zeros((len(keys), run.encoder.dim), dtype=np.float32)
         found = store.read(content_keys, vectors)
         todo = np.flatnonzero(~found)
@@ -147,6 +154,35 @@ class EncodingCache:
 def content_key(content: bytes) -> bytes:
     """The key of a content: 16 bytes of BLAKE2b, so that a billion contents do not meet by chance."""
     return hashlib.blake2b(content, digest_size=KEY_BYTES).digest()
+
+
+def text_key(text: str | None) -> bytes | None:
+    """The key of a text; None where it is missing or blank."""
+    normalised = _normalised(text)
+    return content_key(normalised.encode("utf-8", "surrogatepass")) if normalised else None
+
+
+def picture_key(path: Path) -> bytes | None:
+    """The key of a picture file; None where it cannot be read."""
+    return _file_key(path)
+
+
+def forget_encodings(
+    folder: Path, unwanted: Callable[[np.ndarray], np.ndarray], before: float = math.inf, *, dry_run: bool = False
+) -> int:
+    """Takes vectors out of the caches of all encoders under `folder`; whoever needs one again computes it again.
+
+    Args:
+        folder: of the cache.
+        unwanted: [n] keys -> [n] bool, which of them go.
+        before: only what was written before this time, in seconds since 1970.
+        dry_run: only counts.
+
+    Returns:
+        How many vectors went.
+    """
+    encoders = [path for path in folder.glob("*") if path.is_dir()]
+    return sum(forget_vectors(path, unwanted, before, dry_run=dry_run) for path in encoders)
 
 
 def _normalised(text: str | None) -> str:

@@ -5,9 +5,11 @@ not meet. Two processes that write the same key write the same vector: the first
 read is as good as absent: its vectors are computed again.
 """
 
+import math
 import time
 import uuid
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -129,6 +131,48 @@ class VectorStore:
             keep = self._places[:, 0] != part
             self._keys, self._places = self._keys[keep], self._places[keep]
             return None
+
+
+def forget_vectors(
+    folder: Path, unwanted: Callable[[np.ndarray], np.ndarray], before: float = math.inf, *, dry_run: bool = False
+) -> int:
+    """Takes vectors out of the parts in a folder: each part is replaced by one without them, and no reader sees half.
+
+    A process that has the old part open computes what it misses again.
+
+    Args:
+        folder: of one encoder.
+        unwanted: [n] keys -> [n] bool, which of them go.
+        before: only in parts written before this time, in seconds since 1970.
+        dry_run: only counts.
+
+    Returns:
+        How many vectors went.
+    """
+    removed = 0
+    for path in sorted(folder.glob("*.parquet")):
+        if path.stat().st_mtime >= before:
+            continue
+        try:
+            with pq.ParquetFile(path) as file:
+                table = file.read()
+            gone = unwanted(_from_binary(table.column("key"), np.dtype(_KEY)))
+        except _UNREADABLE as error:
+            _warn(path, error)
+            continue
+        removed += int(gone.sum())
+        if dry_run or not gone.any():
+            continue
+        if not gone.all():
+            temporary = folder / f".{uuid.uuid4().hex}.tmp"
+            try:
+                rest = table.filter(pa.array(~gone))
+                pq.write_table(rest, temporary, compression="none", use_dictionary=False, write_page_checksum=True)
+                temporary.rename(folder / f"{uuid.uuid4().hex}.parquet")
+            finally:
+                temporary.unlink(missing_ok=True)
+        path.unlink()
+    return removed
 
 
 class PartWriter:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import polars as pl
 from rich.progress import Progress
 
@@ -29,8 +30,12 @@ from recsys.schema import CUSTOMER_ID, Table
 
 __all__ = ["BuildReport", "FeatureConfig", "build_features", "is_current"]
 
-BUILD_VERSION: Final = 2
+BUILD_VERSION: Final = 3
 """Raised with every change to what the tables hold, so that tables of older code are built anew."""
+CONFIG_FILE: Final = "config.json"
+"""What the tables were built with: who redacts or prunes later must do it in the same way."""
+USED_ENCODINGS_FILE: Final = "encodings.npy"
+"""The cache keys of all texts and pictures in the tables; what else the cache holds is of no use to them."""
 _REPORT_FILE = "report.json"
 
 
@@ -79,6 +84,8 @@ def build_features(
         rows = _write_tables(plans, building, dataset, config, progress)
         manifest = _manifest(fingerprint, sources, plans)
         facts = {"rows": rows, "missing": {name: n for name, n in sources.encodings.missing.items() if n}}
+        np.save(building / USED_ENCODINGS_FILE, sources.encodings.used_keys())
+        (building / CONFIG_FILE).write_text(config.model_dump_json(indent=2))
         (building / _REPORT_FILE).write_text(json.dumps(facts, indent=2))
         (building / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2))
         _swap(building, folder)
@@ -104,7 +111,7 @@ def _present(folder: Path) -> FeatureManifest | None:
 
 
 def _fingerprint(dataset: Dataset, config: FeatureConfig, progress: Progress | None = None) -> str:
-    content = f"{BUILD_VERSION}|{dataset.fingerprint(progress)}|{config.model_dump_json()}"
+    content = f"{BUILD_VERSION}|{dataset.fingerprint(progress)}|{config.model_dump_json()}|{dataset.excluded.digest}"
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -5,6 +5,7 @@ from pydantic import Field, field_validator
 from recsys.config import BaseConfig
 from recsys.encoders.image import ImageEncoderConfig
 from recsys.encoders.text import TextEncoderConfig
+from recsys.privacy.redaction import RedactionConfig
 
 
 class FeatureConfig(BaseConfig):
@@ -16,6 +17,8 @@ class FeatureConfig(BaseConfig):
     """What embeds messages, product descriptions and copy."""
     image: ImageEncoderConfig = ImageEncoderConfig()
     """What embeds pictures."""
+    redaction: RedactionConfig = RedactionConfig()
+    """What is taken out of texts that customers wrote before they are embedded."""
     window_days: tuple[int, ...] = (7, 30, 90)
     """Lengths of the behaviour windows, in days."""
     text_half_life_days: float = Field(default=30.0, gt=0)

@@ -71,8 +71,8 @@ def _text_vectors(sources: Sources, rows: pl.DataFrame, name: str) -> pl.Series:
     """A declared text of the customers, embedded only where they agreed to the analysis of texts."""
     keyed = rows.select(*_KEYS, name).with_row_index("row")
     allowed = sources.consent.keep_at_the_time(keyed.lazy(), Purpose.TEXT_ANALYSIS).select("row", name).collect()
-    texts = keyed.select("row").join(allowed, on="row", how="left", maintain_order="left")[name].to_list()
-    return vector_series(f"{name}_vector", sources.encodings.texts(ViewName.CUSTOMER_PROFILE, texts))
+    texts = keyed.select("row").join(allowed, on="row", how="left", maintain_order="left")[name]
+    return vector_series(f"{name}_vector", sources.encodings.written(ViewName.CUSTOMER_PROFILE, texts))
 
 
 def _refuse_forbidden(dataset: Dataset) -> None:

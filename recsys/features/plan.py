@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 from rich.progress import Progress
 
@@ -16,6 +17,7 @@ from recsys.encoders.text import TextEncoder, build_text_encoder
 from recsys.features.config import FeatureConfig
 from recsys.features.consent import Consent
 from recsys.features.spec import FeatureView
+from recsys.privacy.redaction import Redactor
 from recsys.schema import CUSTOMER_ID
 
 
@@ -76,8 +78,26 @@ class Encodings:
     def _cache(self) -> EncodingCache:
         return EncodingCache(self.folder)
 
+    @cached_property
+    def _redactor(self) -> Redactor:
+        return Redactor(self.config.redaction)
+
+    def used_keys(self) -> np.ndarray:
+        """The distinct keys of all that was asked for, sorted."""
+        return self._cache.used_keys()
+
+    def written(self, view: str, texts: pl.Series, countries: pl.Series | None = None) -> Encoded:
+        """Vectors of N texts that customers wrote, redacted before anything is computed of them, a hash included.
+
+        Args:
+            view: counts blank ones.
+            texts: [N] strings.
+            countries: [N] ISO 3166 codes of the writers, null where unknown.
+        """
+        return self.texts(view, self._redactor.redact(texts, countries).to_list())
+
     def texts(self, view: str, texts: Sequence[str | None]) -> Encoded:
-        """Vectors of N texts; a blank or missing one has index -1 and is counted for `view`."""
+        """Vectors of N texts of the bank's own; a blank or missing one has index -1 and is counted for `view`."""
         encoded = self._cache.texts(texts, self.text_encoder, self.progress)
         self.missing[view] = self.missing.get(view, 0) + encoded.missing
         return encoded

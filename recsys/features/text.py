@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import polars as pl
 
+from recsys.data.contract import Dataset
 from recsys.features.attributes import vector_column
 from recsys.features.consent import Purpose
 from recsys.features.plan import CustomerRange, Sources, ViewPlan
@@ -14,6 +15,7 @@ from recsys.schema import CUSTOMER_ID, EVENT_TIMESTAMP, MESSAGE_ID, FeatureKind,
 
 TEXT_VECTOR = "text_vector"
 _TEXT = "text"
+_COUNTRY = "country"
 
 
 def plan_text(sources: Sources) -> ViewPlan | None:
@@ -31,9 +33,9 @@ def plan_text(sources: Sources) -> ViewPlan | None:
 
     def frames(customers: CustomerRange) -> Iterator[pl.DataFrame]:
         messages = _messages(sources, customers)
-        encoded = sources.encodings.texts(view.name, messages[_TEXT].to_list())
+        encoded = sources.encodings.written(view.name, messages[_TEXT], messages[_COUNTRY])
         present = encoded.index >= 0
-        rows = messages.filter(pl.Series(present)).drop(_TEXT)
+        rows = messages.filter(pl.Series(present)).drop(_TEXT, _COUNTRY)
         vectors = encoded.vectors[encoded.index[present]]
         yield from pooled_rows(rows, vectors, half_life, (TEXT_VECTOR, "n_messages", "last_message_at"))
 
@@ -46,4 +48,13 @@ def _messages(sources: Sources, customers: CustomerRange) -> pl.DataFrame:
     profiled = sources.consent.keep_now(messages, Purpose.PROFILING)
     allowed = sources.consent.keep_at_the_time(profiled, Purpose.TEXT_ANALYSIS)
     ordered = allowed.sort(CUSTOMER_ID, EVENT_TIMESTAMP, MESSAGE_ID)
-    return ordered.select(CUSTOMER_ID, EVENT_TIMESTAMP, _TEXT).collect()
+    return with_country(ordered, sources.dataset).select(CUSTOMER_ID, EVENT_TIMESTAMP, _TEXT, _COUNTRY).collect()
+
+
+def with_country(rows: pl.LazyFrame, dataset: Dataset) -> pl.LazyFrame:
+    """Adds `country`, the writer's latest: whose telephone numbers to look for in what he wrote."""
+    if _COUNTRY not in dataset.columns(Table.CUSTOMERS):
+        return rows.with_columns(pl.lit(None, pl.String).alias(_COUNTRY))
+    customers = dataset.scan(Table.CUSTOMERS).sort(EVENT_TIMESTAMP)
+    latest = customers.group_by(CUSTOMER_ID).agg(pl.col(_COUNTRY).last())
+    return rows.join(latest, on=CUSTOMER_ID, how="left", maintain_order="left")

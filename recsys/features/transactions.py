@@ -12,19 +12,9 @@ from recsys.features.attributes import slug
 from recsys.features.consent import Purpose
 from recsys.features.plan import CustomerRange, Sources, ViewPlan
 from recsys.features.spec import ColumnType, Entity, FeatureColumn, FeatureView, ViewName
+from recsys.privacy.merchants import is_sensitive
 from recsys.schema import CUSTOMER_ID, EVENT_TIMESTAMP, FeatureKind, Table
 
-# fmt: off
-SENSITIVE_WORDS: Final = frozenset((
-    "clinic", "dental", "dentist", "doctor", "doctors", "health", "healthcare", "hospital", "medical", "medicine",
-    "optician", "pharmacy", "psychotherapy", "therapy", "wellness",
-    "charity", "church", "donation", "donations", "mosque", "religion", "religious", "synagogue", "temple",
-    "political", "politics", "union", "unions",
-    "adult", "dating", "bets", "betting", "casino", "gambling", "lottery",
-))
-# fmt: on
-"""A merchant category with one of these words is dropped before anything is computed (domain.md, Privacy): health,
-religion, unions, adult, gambling, and what reveals the same."""
 WINDOWS: Final = (30, 90)
 SHARE_DAYS: Final = 90
 MAX_CATEGORIES: Final = 30
@@ -38,15 +28,6 @@ class Category(NamedTuple):
 
     column: str
     members: tuple[str, ...]
-
-
-def is_sensitive(category: str) -> bool:
-    """Whether a merchant category must never reach a feature.
-
-    >>> is_sensitive("Health & Beauty"), is_sensitive("groceries")
-    (True, False)
-    """
-    return not SENSITIVE_WORDS.isdisjoint(slug(category).split("_"))
 
 
 def plan_transactions(sources: Sources) -> ViewPlan | None:

@@ -44,10 +44,12 @@ class CustomerRows(NamedTuple):
     history: HistoryArrays
     channel: np.ndarray
     """[N] int64, 0 = none."""
+    now: np.ndarray
+    """[N] int64 epoch µs: when each is asked about."""
 
     def take(self, index: np.ndarray) -> "CustomerRows":
         """Customers `index`, [B] int."""
-        return CustomerRows(self.columns.take(index), self.history.take(index), self.channel[index])
+        return CustomerRows(self.columns.take(index), self.history.take(index), self.channel[index], self.now[index])
 
 
 class ModelReader:
@@ -72,6 +74,7 @@ class ModelReader:
             self.inputs.customers.transform(columns, now),
             self.read_histories(columns, len(now)),
             np.array([self._channel.get(name or "", 0) for name in channels], np.int64),
+            np.asarray(now, np.int64),
         )
 
     def read_histories(self, columns: Columns, n: int) -> HistoryArrays:

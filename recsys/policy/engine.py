@@ -1,23 +1,34 @@
 """Applies a pack to customers and items: what is allowed, and the first rule that removed what is not."""
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys.policy.facts import NO_RATING, BoolArray, ContentFacts, CustomerFacts, ProductFacts, as_instant
 from recsys.policy.pack import PolicyPack
-from recsys.policy.rules import ExpiredAssessmentRule, RequestContext, Rule, RuleContext
-from recsys.schema import Kind
+from recsys.policy.rules import (
+    DataStaleRule,
+    ExpiredAssessmentRule,
+    ProductGroups,
+    ProfilingConsentRule,
+    RequestContext,
+    Rule,
+    RuleContext,
+)
 
-ALLOWED = -1
-CHUNK = 2048
+ALLOWED: Final = -1
+CHUNK: Final = 2048
 """Customers judged at a time: the working arrays of one chunk stay small, whatever the number of customers."""
-NO_CONTEXT = RequestContext()
+NO_CONTEXT: Final = RequestContext()
+_CATALOGUES: Final = 8
+"""For so many catalogues what rules derive from them is kept; an engine normally sees one."""
 
 RuleArray = NDArray[np.int16]
+Numbered = Sequence[tuple[int, Rule]]
 
 
 class PolicyOutcome(NamedTuple):
@@ -28,6 +39,8 @@ class PolicyOutcome(NamedTuple):
     rule: RuleArray
     """[B, N]: position in `rule_ids` of the first rule that removed the item; -1 where it is allowed."""
     rule_ids: tuple[str, ...]
+    profiling_refused: BoolArray
+    """[B]: whose answer may depend on nothing personal but what is allowed."""
 
     def removals(self, customer: int, among: BoolArray | None = None) -> dict[str, int]:
         """How many items (of those `among` [N] that are candidates) each rule removed for one customer."""
@@ -43,21 +56,19 @@ class PolicyEngine:
         self.pack = pack
         self.repeatable = repeatable
         self.rule_ids = tuple(rule.id for rule in pack.rules)
-        self._expiry = next((rule for rule in pack.rules if isinstance(rule, ExpiredAssessmentRule)), None)
+        self._groups: dict[ProductFacts, ProductGroups] = {}
 
     def evaluate(
         self, customers: CustomerFacts, products: ProductFacts, now: datetime, request: RequestContext = NO_CONTEXT
     ) -> PolicyOutcome:
         """Judges every product for every customer at the instant `now`."""
-        instant = as_instant(now)
         rule = np.full((len(customers), len(products)), ALLOWED, dtype=np.int16)
-        investment = self.investments(products)
-        rules = self._in_force(Kind.PRODUCTS, now)
-        for start in range(0, len(customers), CHUNK):
-            chunk = customers.slice(start, start + CHUNK) if len(customers) > CHUNK else customers
-            context = RuleContext(chunk, products, None, investment, self.repeatable, request, instant)
-            _apply(rules, context, rule[start : start + CHUNK])
-        return PolicyOutcome(rule == ALLOWED, rule, self.rule_ids)
+        rules = self._in_force(now)
+        for start, context in self._contexts(customers, products, now, request):
+            context = self._with_strangers(context, None, now)
+            for position, removed in reversed(list(_removals(rules, context))):
+                np.copyto(rule[start : start + CHUNK], np.int16(position), where=removed)
+        return PolicyOutcome(rule == ALLOWED, rule, self.rule_ids, self.profiling_refused(customers, now))
 
     def evaluate_contents(
         self,
@@ -68,46 +79,151 @@ class PolicyEngine:
         request: RequestContext = NO_CONTEXT,
     ) -> PolicyOutcome:
         """Judges every content: it falls with its product, and by the rules for contents."""
-        inherited = self.evaluate(customers, products, now, request).rule
-        rule = np.ascontiguousarray(inherited[:, contents.product])
-        rules = self._in_force(Kind.CONTENTS, now)
-        investment, instant = self.investments(products), as_instant(now)
-        for start in range(0, len(customers), CHUNK):
-            chunk = customers.slice(start, start + CHUNK) if len(customers) > CHUNK else customers
-            context = RuleContext(chunk, products, contents, investment, self.repeatable, request, instant)
+        outcome = self.evaluate(customers, products, now, request)
+        rule = np.ascontiguousarray(outcome.rule[:, contents.product])
+        rules = self._in_force(now)
+        for start, context in self._contexts(customers, products, now, request):
+            context = self._with_strangers(context, contents, now)
             part = rule[start : start + CHUNK]
             own = np.full_like(part, ALLOWED)
-            _apply(rules, context, own)
+            for position, removed in reversed(list(_content_removals(rules, contents, context))):
+                np.copyto(own, np.int16(position), where=removed)
             np.copyto(part, own, where=part == ALLOWED)
-        return PolicyOutcome(rule == ALLOWED, rule, self.rule_ids)
+        return PolicyOutcome(rule == ALLOWED, rule, self.rule_ids, outcome.profiling_refused)
+
+    def explain(
+        self,
+        customer: CustomerFacts,
+        products: ProductFacts,
+        contents: ContentFacts | None,
+        now: datetime,
+        request: RequestContext = NO_CONTEXT,
+    ) -> dict[str, BoolArray]:
+        """Every rule that removes something for one customer, not the first only.
+
+        Returns:
+            Rule id to [N], or [C] where there are `contents`, which fall with their product too.
+        """
+        rules = self._in_force(now)
+        ((_, context),) = self._contexts(customer, products, now, request)
+        found = list(_removals(rules, self._with_strangers(context, None, now)))
+        size, about = len(products), np.arange(len(products))
+        if contents is not None:
+            size, about = len(contents), contents.product
+        masks = {position: np.broadcast_to(removed, (1, len(products)))[0, about] for position, removed in found}
+        if contents is not None:
+            for position, removed in _content_removals(rules, contents, self._with_strangers(context, contents, now)):
+                own = np.broadcast_to(removed, (1, size))[0]
+                masks[position] = own | masks.get(position, np.zeros(size, dtype=bool))
+        return {self.rule_ids[position]: masks[position] for position in sorted(masks)}
 
     def investments(self, products: ProductFacts) -> BoolArray:
         """[N]: the products that suitability is about: those with a rating, and those of the pack's categories."""
-        investment = products.risk != NO_RATING
-        for category in self.pack.investment_categories:
-            investment |= products.category == category
-        return investment
+        return self.groups(products).investment
+
+    def credits(self, products: ProductFacts) -> BoolArray:
+        """[N]: the products that are credit: those that the catalogue says are, and those of the pack's categories."""
+        return self.groups(products).credit
+
+    def explorable(self, products: ProductFacts) -> BoolArray:
+        """[N]: the products with which an answer may try something out."""
+        return ~self.groups(products).members(self.pack.exploration.off_for)
 
     def suitability(self, customers: CustomerFacts, now: datetime) -> list[str]:
         """Of each customer's risk assessment: `valid`, `expired` (or of the future), `missing`."""
         missing = (customers.risk_level == NO_RATING) | np.isnat(customers.risk_assessed_at)
         expired = np.zeros(len(customers), dtype=bool)
-        if self._expiry is not None:
-            expired = self._expiry.expired(customers.risk_assessed_at, as_instant(now))
+        expiry = self.pack.rule("SUIT_EXPIRED")
+        if isinstance(expiry, ExpiredAssessmentRule):
+            expired = expiry.expired(customers.risk_assessed_at, as_instant(now))
         return ["missing" if m else "expired" if e else "valid" for m, e in zip(missing, expired, strict=True)]
 
-    def _in_force(self, kind: Kind, now: datetime) -> list[tuple[int, Rule]]:
-        today = now.date()
-        return [
-            (position, rule)
-            for position, rule in enumerate(self.pack.rules)
-            if rule.applies_to is kind and rule.effective_from <= today
-        ]
+    def profiling_refused(self, customers: CustomerFacts, now: datetime) -> BoolArray:
+        """[B]: for whom nothing personal but eligibility may be looked at, computed or read."""
+        rule = self.pack.rule("CONSENT_PROFILING")
+        if isinstance(rule, ProfilingConsentRule) and rule.effective_from <= _day(now):
+            return rule.refused(customers, as_instant(now))
+        return np.zeros(len(customers), dtype=bool)
+
+    def stale(self, customers: CustomerFacts, now: datetime) -> BoolArray:
+        """[B]: whose facts are too old to be used: they may see what a customer who is not known may see."""
+        rule = self.pack.rule("DATA_STALE")
+        if isinstance(rule, DataStaleRule) and rule.effective_from <= _day(now):
+            return rule.stale(customers, as_instant(now))
+        return np.zeros(len(customers), dtype=bool)
+
+    def groups(self, products: ProductFacts) -> ProductGroups:
+        """What the pack's rules derive from a catalogue."""
+        groups = self._groups.get(products)
+        if groups is None:
+            if len(self._groups) >= _CATALOGUES:
+                self._groups = {}
+            groups = self._groups[products] = ProductGroups(products, self.pack)
+        return groups
+
+    def _contexts(
+        self, customers: CustomerFacts, products: ProductFacts, now: datetime, request: RequestContext
+    ) -> Iterator[tuple[int, RuleContext]]:
+        """Chunk by chunk, the first customer's position and what the rules may look at."""
+        channel = self.pack.channel(request.channel)
+        for start in range(0, len(customers), CHUNK):
+            chunk = customers.slice(start, start + CHUNK) if len(customers) > CHUNK else customers
+            yield (
+                start,
+                RuleContext(
+                    customers=chunk,
+                    products=products,
+                    groups=self.groups(products),
+                    repeatable=self.repeatable,
+                    request=request,
+                    channel=channel,
+                    pushed=channel in self.pack.pushed_channels,
+                    now=as_instant(now),
+                ),
+            )
+
+    def _with_strangers(self, context: RuleContext, contents: ContentFacts | None, now: datetime) -> RuleContext:
+        """Adds what strangers may not see, where somebody's facts are stale."""
+        if not self.stale(context.customers, now).any():
+            return context
+        stranger = CustomerFacts.unknown(1)
+        if contents is None:
+            allowed = self.evaluate(stranger, context.products, now, context.request).allowed
+        else:
+            allowed = self.evaluate_contents(stranger, contents, context.products, now, context.request).allowed
+        return replace(context, strangers=~allowed)
+
+    def _in_force(self, now: datetime) -> Numbered:
+        day = _day(now)
+        return [(position, rule) for position, rule in enumerate(self.pack.rules) if rule.effective_from <= day]
 
 
-def _apply(rules: Sequence[tuple[int, Rule]], context: RuleContext, out: RuleArray) -> None:
-    """Writes each removing rule's position into `out` [B, N], the last rule first, so that the first one stays."""
-    for position, rule in reversed(rules):
-        removed = rule.removes(context)
-        if removed.any():
-            np.copyto(out, np.int16(position), where=removed)
+def _day(now: datetime) -> date:
+    """The day in UTC, which is what effective dates are in."""
+    return now.astimezone(UTC).date()
+
+
+def _removals(rules: Numbered, context: RuleContext) -> Iterator[tuple[int, BoolArray]]:
+    """Which products each rule removes, in the pack's order; late rules are asked last."""
+    late = [pair for pair in rules if pair[1].late]
+    found: list[tuple[int, BoolArray]] = []
+    left = np.ones((len(context.customers), len(context.products)), dtype=bool) if late else None
+    for position, rule in rules:
+        removed = None if rule.late else rule.removes(context)
+        if removed is not None and removed.any():
+            found.append((position, removed))
+            if left is not None and rule.decides_eligibility:
+                left &= ~removed
+    for position, rule in late:
+        removed = rule.removes(replace(context, left=left))
+        if removed is not None and removed.any():
+            found.append((position, removed))
+    yield from sorted(found, key=lambda pair: pair[0])
+
+
+def _content_removals(rules: Numbered, contents: ContentFacts, context: RuleContext) -> Iterator[tuple[int, BoolArray]]:
+    """Which contents each rule removes, in the pack's order."""
+    for position, rule in rules:
+        removed = rule.removes_contents(contents, context)
+        if removed is not None and removed.any():
+            yield position, removed

@@ -75,6 +75,8 @@ class SimulatorConfig(BaseConfig):
     """Expected transactions of an active customer over 180 days."""
     messages_per_customer: float = Field(default=6.0, ge=0)
     """Expected messages over 180 days of a customer who writes at all (about 70 % do)."""
+    canary_share: float = Field(default=0.006, ge=0, le=1)
+    """Share of chats with an invented card number, IBAN, telephone number, e-mail, identity number or name."""
     sent_pictures: int = Field(default=288, ge=12)
     """Size of the pool of pictures that customers send."""
     response: ResponseConfig = ResponseConfig()

@@ -43,7 +43,8 @@ class MessageGrammar(BaseConfig):
     needs: dict[str, dict[str, tuple[str, ...]]]
     smalltalk: tuple[str, ...]
     captions: tuple[str, ...]
-    canaries: tuple[str, ...]
+    canaries: dict[str, tuple[str, ...]]
+    """Sentences that hold a value that nobody may ever see again, by kind (canaries.py)."""
 
 
 class ProductWords(BaseConfig):

@@ -17,8 +17,6 @@ from recsys.simulator.world import NEEDS, Floats, Ints
 
 _IDLE: Final = 0.12
 """How much a customer writes whom no need presses, relative to one whom a need presses fully."""
-_CANARY: Final = 0.006
-"""Share of chats that carry an invented card number, telephone number, address or account."""
 _PICTURES: Final = 5.0
 """Expected pictures over 180 days of a customer who sends any."""
 _SILENT: Final = 0.6
@@ -100,11 +98,6 @@ class _Writer:
         rng, grammar = self._rng, self._grammar
         opener, closer = draw(grammar.openers, rng), draw(grammar.closers, rng)
         parts = [f"{opener}{self._comma}{decapitalise(text)}" if opener else text, draw(grammar.callback, rng), closer]
-        if rng.random() < _CANARY:
-            digits = draw(grammar.canaries, rng)
-            while "{d}" in digits:
-                digits = digits.replace("{d}", str(rng.randrange(10)), 1)
-            parts.insert(1, digits)
         if rng.random() < 0.12:
             parts.insert(1, draw(grammar.smalltalk, rng))
         return self._gap.join(part for part in parts if part)

@@ -15,6 +15,7 @@ from recsys.schema import Table
 from recsys.simulator import truth
 from recsys.simulator.bank import Bank, seed_of
 from recsys.simulator.behaviour import Block
+from recsys.simulator.canaries import plant_canaries
 from recsys.simulator.config import SimulatorConfig
 from recsys.simulator.consent import Consent
 from recsys.simulator.creatives import picture_of_product
@@ -119,8 +120,10 @@ def _write_block(block: Block, profiles: Profiles, before: pl.DataFrame, number:
     writer.write(Table.CUSTOMERS, profiles.frame(bank.config, bank.lexicon), number)
     writer.write(Table.HOLDINGS, holdings_frame(before, journal.holdings, people, bank.catalogue), number)
     writer.write(Table.CONSENTS, block.consent.frame(journal.opt_outs), number)
-    messages = write_messages(people, bank, block.rng)
-    writer.write(Table.MESSAGES, _with_ids(messages, "message_id", "m", number).cast(MESSAGE_SCHEMA), number)
+    written = _with_ids(write_messages(people, bank, block.rng), "message_id", "m", number)
+    messages, canaries = plant_canaries(written.cast(MESSAGE_SCHEMA), bank, number)
+    writer.write(Table.MESSAGES, messages, number)
+    writer.write("truth/canaries", canaries, number)
     movements = draw_transactions(people, bank, block.rng)
     named = _with_ids(movements, "transaction_id", "t", number).cast(TRANSACTION_SCHEMA)
     writer.write(Table.TRANSACTIONS, named, number)

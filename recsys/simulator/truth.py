@@ -30,6 +30,8 @@ creatives.parquet       at the test start, for {customers} customers drawn at ra
 contact_effect.parquet  at the test start: customer_id, product_id (the best offer), p_without (no contact in the test
                         part), p_with (one impression of it, average creative, first place of the app's home screen),
                         effect (the difference; negative for customers whom contact puts off).
+canaries.parquet        the invented personal data in messages: message_id, customer_id, kind (card, iban, phone, email,
+                        id, name) and value. Nothing that is made of the messages may hold one of these values.
 """
 
 

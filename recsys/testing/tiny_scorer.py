@@ -15,6 +15,7 @@ from recsys.decisions.catalogue import Catalogue
 from recsys.decisions.pipeline import DecisionPipeline
 from recsys.decisions.scoring import ScoreArray
 from recsys.policy.engine import PolicyEngine
+from recsys.policy.facts import BoolArray
 from recsys.policy.pack import load_pack
 from recsys.schema import Kind, Modality, PolicyName
 
@@ -80,8 +81,8 @@ class TinyScorer:
         """[B, P] float32."""
         return np.array([self._vector(customer) for customer in customers], dtype=np.float32)
 
-    def score(self, vectors: ScoreArray, kind: Kind) -> ScoreArray:
-        """[B, N]: the product's own dimension; the second creative of a product scores a little higher."""
+    def score(self, vectors: ScoreArray, kind: Kind, allowed: BoolArray | None = None) -> ScoreArray:
+        """[B, N], of all: the product's own dimension; the second creative of a product scores a little higher."""
         if kind is Kind.PRODUCTS:
             return vectors
         return vectors[:, self._about] + np.tile(np.array([0, 0.01], dtype=np.float32), len(self.product_ids))

@@ -6,12 +6,11 @@ from fastapi import APIRouter, Response
 from fastapi.concurrency import run_in_threadpool
 
 from serving.dependencies import ServicesDep, Writer, authorised_customer
-from serving.problems import ProblemError, problem_responses
+from serving.problems import RETRY_AFTER_SECONDS, ProblemError, problem_responses
 from serving.schemas import EventBatch, EventResponse
 from serving.store.database import StoreError
 
 router = APIRouter(prefix="/v1", tags=["events"])
-RETRY_AFTER_SECONDS = 5
 
 
 @router.post(

@@ -4,8 +4,9 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
 
+from serving.decision_log import DecisionLogError
 from serving.dependencies import Reader, ServicesDep, authorised_customer
-from serving.problems import problem_responses
+from serving.problems import RETRY_AFTER_SECONDS, ProblemError, problem_responses
 from serving.schemas import RecommendationRequest, RecommendationResponse
 
 router = APIRouter(prefix="/v1", tags=["recommendations"])
@@ -15,7 +16,11 @@ router = APIRouter(prefix="/v1", tags=["recommendations"])
     "/recommendations",
     summary="Ranked products and creatives for one customer",
     responses=problem_responses(
-        HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
     ),
 )
 async def recommend(
@@ -28,4 +33,8 @@ async def recommend(
     # In line, not in a thread: the calls are short, and a thread's p99 is worse by far (stack.md, Serving).
     customer_id = authorised_customer(principal, body.customer_id)
     response.headers["Cache-Control"] = "private, no-store"
-    return services.engine.recommend(customer_id, body, request.state.request_id)
+    try:
+        return await services.engine.recommend(customer_id, body, request.state.request_id)
+    except DecisionLogError as error:
+        detail = "the answer cannot be recorded, so it is not given; ask again"
+        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER_SECONDS)}) from error

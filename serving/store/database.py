@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import orjson
-from sqlalchemy import Connection, Engine, Table, create_engine, event, select, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from recsys.errors import HomeError
-from serving.store.tables import METADATA, SCHEMA_VERSION, schema_version
+from serving.store.upgrade import upgrade
 
 StoreError = SQLAlchemyError
 """What every method of the store raises where the database cannot be reached or used."""
@@ -53,20 +53,16 @@ class Store:
             event.listen(self.engine, "connect", _sqlite_settings(synchronous))
 
     def create(self) -> None:
-        """Makes the tables that are missing.
+        """Makes the tables, or brings those of an earlier release to the present ones; their rows stay.
 
         Raises:
-            HomeError: the store is of another version of this program, or is no database.
+            HomeError: the store is of a later version of this program, or is no database.
         """
         try:
-            with self.engine.begin() as connection:
-                METADATA.create_all(connection)
-                connection.execute(self.upsert(schema_version).on_conflict_do_nothing(), [{"version": SCHEMA_VERSION}])
-                versions = list(connection.scalars(select(schema_version.c.version)))
+            with self.writing() as connection:
+                upgrade(connection, self.name)
         except DBAPIError as error:
             raise HomeError(f"the store {self.name} cannot be used: {error.orig}") from error
-        if versions != [SCHEMA_VERSION]:
-            raise HomeError(f"the store {self.name} has schema version {max(versions)}, this is {SCHEMA_VERSION}")
 
     @property
     def name(self) -> str:
@@ -85,14 +81,21 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction: committed at the end, rolled back on an error."""
-        with self.engine.begin() as connection:
+        """A transaction: committed at the end, rolled back on an error.
+
+        In SQLite it has the one right to write from its start on: what it reads stays true until it ends, and it
+        waits for its turn now and not, in vain, when it first writes.
+        """
+        with self.engine.connect() as connection:
+            if self.engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
+            connection.commit()
 
     def lock_customer(self, connection: Connection, customer_id: str) -> None:
         """Holds off other writers of this customer until the transaction ends.
 
-        SQLite has one writer at a time anyway, from the first write of a transaction on.
+        SQLite has one writer at a time anyway.
         """
         if self.engine.dialect.name == "postgresql":
             key = int.from_bytes(hashlib.blake2b(customer_id.encode(), digest_size=8).digest(), signed=True)

@@ -4,10 +4,14 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, Table, delete, select, update
 
+from serving.store.capacity import count_sale
 from serving.store.database import Store
-from serving.store.tables import dismissals, events, holdings
+from serving.store.tables import applications, dismissals, events, holdings
+
+Fact = tuple[str, str, datetime]
+"""customer_id, product_id, when."""
 
 
 class EventRecord(NamedTuple):
@@ -28,10 +32,13 @@ class EventRecord(NamedTuple):
 
 
 class Consequences(NamedTuple):
-    """Which events change what the rules know; the pair is (customer_id, product_id, when)."""
+    """What events change of what the rules know."""
 
-    holdings: list[tuple[str, str, datetime]]
-    dismissals: list[tuple[str, str, datetime]]
+    holdings: list[Fact]
+    dismissals: list[Fact]
+    applications: list[Fact]
+    sales: list[Fact]
+    """Conversions: each uses a unit of a product of limited capacity, and ends an application."""
 
 
 class EventStore:
@@ -60,19 +67,7 @@ class EventStore:
         with self._store.writing() as connection:
             statement = self._store.upsert(events).on_conflict_do_nothing().returning(events.c.event_id)
             new = set(connection.scalars(statement, [row._asdict() for row in rows]))
-            consequences = consequences_of([row for row in rows if row.event_id in new])
-            if consequences.holdings:
-                values = [
-                    dict(zip(("customer_id", "product_id", "opened_at"), held, strict=True))
-                    for held in consequences.holdings
-                ]
-                connection.execute(self._store.upsert(holdings).on_conflict_do_nothing(), values)
-            if consequences.dismissals:
-                values = [
-                    dict(zip(("customer_id", "product_id", "dismissed_at"), declined, strict=True))
-                    for declined in consequences.dismissals
-                ]
-                connection.execute(_latest_dismissal(self._store), values)
+            follow(consequences_of([row for row in rows if row.event_id in new]), self._store, connection)
         return new
 
     def apply_pending(self, customer_id: str, apply: Callable[[Sequence[EventRecord]], None]) -> int:
@@ -104,12 +99,31 @@ class EventStore:
             return sorted(connection.scalars(statement))
 
 
-def _latest_dismissal(store: Store) -> Any:
-    """An insert into `dismissals` that keeps the later of two times."""
-    statement = store.upsert(dismissals)
+def follow(consequences: Consequences, store: Store, connection: Connection) -> None:
+    """Writes what events mean, within the transaction that stores them."""
+    if consequences.holdings:
+        statement = store.upsert(holdings).on_conflict_do_nothing()
+        connection.execute(statement, _values(consequences.holdings, "opened_at"))
+    if consequences.dismissals:
+        connection.execute(_latest(dismissals, "dismissed_at", store), _values(consequences.dismissals, "dismissed_at"))
+    if consequences.applications:
+        connection.execute(_latest(applications, "applied_at", store), _values(consequences.applications, "applied_at"))
+    for customer_id, product_id, sold_at in consequences.sales:
+        mine = (applications.c.customer_id == customer_id, applications.c.product_id == product_id)
+        connection.execute(delete(applications).where(*mine, applications.c.applied_at <= sold_at))
+        count_sale(connection, customer_id, product_id)
+
+
+def _values(facts: Sequence[Fact], when: str) -> list[dict[str, Any]]:
+    return [dict(zip(("customer_id", "product_id", when), fact, strict=True)) for fact in facts]
+
+
+def _latest(table: Table, when: str, store: Store) -> Any:
+    """An insert that keeps the later of two times."""
+    statement = store.upsert(table)
     new = statement.excluded
     return statement.on_conflict_do_update(
-        index_elements=[dismissals.c.customer_id, dismissals.c.product_id],
-        set_={"dismissed_at": new.dismissed_at, "loaded_at": None},
-        where=new.dismissed_at > dismissals.c.dismissed_at,
+        index_elements=[table.c.customer_id, table.c.product_id],
+        set_={when: new[when], "loaded_at": None},
+        where=new[when] > table.c[when],
     )

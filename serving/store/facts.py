@@ -1,31 +1,66 @@
 """The authoritative facts of one customer: read at every request, never cached."""
 
-from datetime import datetime
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
-from sqlalchemy import bindparam, select
+import orjson
+from sqlalchemy import Boolean, Column, ColumnElement, String, bindparam, cast, literal, null, select, union_all
 
 from recsys.policy.facts import NOT_A_TIME as OPEN
-from recsys.policy.facts import CustomerFacts, ProductFacts, Relations, as_instant
+from recsys.policy.facts import (
+    ConsentAnswer,
+    Consents,
+    Contact,
+    Contacts,
+    CustomerFacts,
+    ProductFacts,
+    Relations,
+    as_instant,
+)
+from recsys.schema import CONSENT_PURPOSES
 from serving.store.database import Store
-from serving.store.tables import customer_facts, dismissals, holdings
+from serving.store.tables import (
+    ALL_CHANNELS,
+    UtcTime,
+    applications,
+    consents,
+    contacts,
+    customer_facts,
+    dataset_facts,
+    dismissals,
+    holdings,
+    product_capacity,
+)
 
-_FACTS = select(customer_facts).where(customer_facts.c.customer_id == bindparam("id"))
-_HELD = select(holdings.c.product_id, holdings.c.opened_at, holdings.c.closed_at).where(
-    holdings.c.customer_id == bindparam("id")
-)
-_DECLINED = select(dismissals.c.product_id, dismissals.c.dismissed_at).where(
-    dismissals.c.customer_id == bindparam("id")
-)
+CONTACT_DAYS: Final = 366
+"""How far back contacts are read: the longest window that a pack may count."""
+_LONG_AGO: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+_TIMES: Final = ("updated_at", "risk_assessed_at", "loaded_at")
+_NAMES: Final = tuple(str(column.name) for column in customer_facts.columns)
+_FACTS: Final = select(customer_facts).where(customer_facts.c.customer_id == bindparam("id"))
+_DATASET: Final = select(dataset_facts.c.keeps_consents, dataset_facts.c.kept, dataset_facts.c.confirmed_at)
+_TAKEN: Final = select(product_capacity.c.product_id, product_capacity.c.sold + product_capacity.c.reserved)
 
 
 class Relation(NamedTuple):
-    """A product that the customer has or declined."""
+    """A product that the customer has, declined or applied for."""
 
     product_id: str
     since: datetime
     until: datetime | None
+
+
+class DatasetFacts(NamedTuple):
+    """What holds for all customers of the dataset that was loaded."""
+
+    keeps_consents: bool
+    """Whether a consent that nobody gave is a refusal."""
+    kept: tuple[str, ...]
+    """Which columns of the facts the bank keeps at all."""
+    confirmed_at: datetime
+    """When the store was last made to agree with the dataset."""
 
 
 class CustomerRecord(NamedTuple):
@@ -33,13 +68,71 @@ class CustomerRecord(NamedTuple):
 
     facts: dict[str, Any] | None
     """None: the bank does not know him."""
+    dataset: DatasetFacts | None
+    """None: no dataset was loaded."""
     held: list[Relation]
     declined: list[Relation]
+    pending: list[Relation]
+    consents: list[ConsentAnswer]
+    contacts: list[Contact]
+    taken: dict[str, int]
+    """Units sold or reserved of the products of limited capacity."""
 
     def as_facts(self, products: ProductFacts) -> CustomerFacts:
         """As the rules read them, B = 1."""
-        known = CustomerFacts.unknown(1) if self.facts is None else CustomerFacts.single(self.facts)
-        return known.with_relations(_relations(self.held, products), _relations(self.declined, products))
+        kept = self.dataset.kept if self.dataset is not None else None
+        known = CustomerFacts.unknown(1) if self.facts is None else CustomerFacts.single(self.facts, kept, self.as_of)
+        related = (_relations(rows, products) for rows in (self.held, self.declined, self.pending))
+        return (
+            known.with_relations(*related).with_consents(self._answers()).with_contacts(Contacts.single(self.contacts))
+        )
+
+    @property
+    def as_of(self) -> datetime | None:
+        """When the customer's facts were last confirmed by who is their source; None: he is not known."""
+        if self.facts is None:
+            return None
+        own: datetime = self.facts["loaded_at"] or self.facts["updated_at"]
+        if self.facts["loaded_at"] is None or self.dataset is None:
+            return own
+        return max(own, self.dataset.confirmed_at)
+
+    def to_json(self) -> dict[str, Any]:
+        """For the decision log."""
+        return self._asdict() | {"dataset": None if self.dataset is None else self.dataset._asdict()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`, once it has been through JSON."""
+        facts, dataset = values["facts"], values["dataset"]
+        relations = {
+            name: [Relation(product, _time(since), _time_or_none(until)) for product, since, until in values[name]]
+            for name in ("held", "declined", "pending")
+        }
+        if facts is not None:
+            facts = facts | {name: _time_or_none(facts[name]) for name in _TIMES}
+        if dataset is not None:
+            dataset = DatasetFacts(dataset["keeps_consents"], tuple(dataset["kept"]), _time(dataset["confirmed_at"]))
+        return cls(
+            facts=facts,
+            dataset=dataset,
+            consents=[
+                ConsentAnswer(purpose, channel, granted, _time(since))
+                for purpose, channel, granted, since in values["consents"]
+            ],
+            contacts=[Contact(channel, category, _time(at)) for channel, category, at in values["contacts"]],
+            taken=dict(values["taken"]),
+            **relations,
+        )
+
+    def _answers(self) -> Consents | None:
+        """None where everything is allowed. What a customer refused counts in every dataset."""
+        if self.dataset is None or self.dataset.keeps_consents:
+            return Consents.single(self.consents)
+        if not self.consents:
+            return None
+        given = [ConsentAnswer(purpose, None, True, _LONG_AGO) for purpose in CONSENT_PURPOSES]
+        return Consents.single([*given, *self.consents])
 
 
 class FactStore:
@@ -48,18 +141,68 @@ class FactStore:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def read(self, customer_id: str) -> CustomerRecord:
-        """The facts of a customer.
+    def read(self, customer_id: str, now: datetime) -> CustomerRecord:
+        """The facts of a customer at an instant.
 
         Raises:
             StoreError: the database cannot be read; the caller answers as for the most restricted customer.
         """
-        key = {"id": customer_id}
+        key = {"id": customer_id, "now": now, "since": now - timedelta(days=CONTACT_DAYS)}
         with self._store.reading() as connection:
-            facts = connection.execute(_FACTS, key).mappings().first()
-            held = [Relation(*row) for row in connection.execute(_HELD, key)]
-            declined = [Relation(*row, None) for row in connection.execute(_DECLINED, key)]
-        return CustomerRecord(dict(facts) if facts is not None else None, held, declined)
+            facts = connection.execute(_FACTS, {"id": customer_id}).first()
+            dataset = connection.execute(_DATASET).first()
+            rows = connection.execute(_RELATED, key).all()
+            taken = connection.execute(_TAKEN).all()
+        found: dict[str, list[Any]] = {name: [] for name in ("held", "declined", "pending", "consent", "contact")}
+        for kind, name, channel, granted, since, until in rows:
+            if kind == "consent":
+                found[kind].append(ConsentAnswer(name, channel or None, bool(granted), since))
+            elif kind == "contact":
+                found[kind].append(Contact(channel, name or None, since))
+            else:
+                found[kind].append(Relation(name, since, until))
+        return CustomerRecord(
+            facts=None if facts is None else dict(zip(_NAMES, facts, strict=True)),
+            dataset=None if dataset is None else DatasetFacts(dataset[0], tuple(orjson.loads(dataset[1])), dataset[2]),
+            held=found["held"],
+            declined=found["declined"],
+            pending=found["pending"],
+            consents=found["consent"],
+            contacts=found["contact"],
+            taken={product_id: int(units) for product_id, units in taken},
+        )
+
+
+def _part(kind: str, name: Column[Any], since: Column[Any], **others: Column[Any]) -> Any:
+    """One table's rows in the columns that all of them share."""
+    columns: dict[str, ColumnElement[Any]] = {
+        "kind": literal(kind),
+        "name": name,
+        "channel": cast(null(), String),
+        "granted": cast(null(), Boolean),
+        "since": since,
+        "until": cast(null(), UtcTime),
+        **others,
+    }
+    labelled = [column.label(label) for label, column in columns.items()]
+    return select(*labelled).where(name.table.c.customer_id == bindparam("id"))
+
+
+_RELATED: Final = union_all(  # one statement: each costs a round trip
+    _part("held", holdings.c.product_id, holdings.c.opened_at, until=holdings.c.closed_at),
+    _part("declined", dismissals.c.product_id, dismissals.c.dismissed_at),
+    _part("pending", applications.c.product_id, applications.c.applied_at),
+    _part("consent", consents.c.purpose, consents.c.given_at, channel=consents.c.channel, granted=consents.c.granted),
+    _part("contact", contacts.c.category, contacts.c.contacted_at, channel=contacts.c.channel).where(
+        contacts.c.contacted_at > bindparam("since"),
+        contacts.c.expires_at.is_(None) | (contacts.c.expires_at > bindparam("now")),
+    ),
+)
+
+
+def channel_key(channel: str | None) -> str:
+    """How the table of consents writes a channel."""
+    return channel or ALL_CHANNELS
 
 
 def _relations(rows: list[Relation], products: ProductFacts) -> Relations:
@@ -69,3 +212,11 @@ def _relations(rows: list[Relation], products: ProductFacts) -> Relations:
     since = np.array([as_instant(row.since) for row in rows], dtype="datetime64[us]")
     until = np.array([OPEN if row.until is None else as_instant(row.until) for row in rows], dtype="datetime64[us]")
     return Relations.build(1, np.zeros(len(rows), dtype=np.int64), positions, since, until)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _time_or_none(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

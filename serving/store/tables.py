@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import (
-    JSON,
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -15,11 +15,12 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     TypeDecorator,
 )
 
-SCHEMA_VERSION: Final = 1
-"""Raised with every change of a table; a store of another version is refused."""
+HEAD: Final = "0002"
+"""The revision in `migrations/versions` that makes these tables; the store is brought to it when it is opened."""
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -45,8 +46,17 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 METADATA: Final = MetaData()
+ALL_CHANNELS: Final = ""
+"""Stands for "every channel" in the key of a consent: a key cannot be null."""
 
-schema_version = Table("schema_version", METADATA, Column("version", Integer, primary_key=True))
+dataset_facts = Table(
+    "dataset_facts",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # always 1
+    Column("keeps_consents", Boolean, nullable=False),  # whether a consent that nobody gave is a refusal
+    Column("kept", Text, nullable=False),  # JSON: which columns of customer_facts the bank keeps at all
+    Column("confirmed_at", UtcTime, nullable=False),  # when the store was last made to agree with the dataset
+)
 
 customer_facts = Table(
     "customer_facts",
@@ -56,11 +66,32 @@ customer_facts = Table(
     Column("segment", String),
     Column("country", String),
     Column("language", String),
+    Column("time_zone", String),
+    Column("income_band", String),
+    Column("kyc_status", String),
+    Column("knowledge_level", String),
+    Column("liquid_amount", Float),
+    Column("horizon_months", Float),
     Column("risk_level", String),
     Column("risk_assessed_at", UtcTime),
     Column("is_minor", Boolean),
+    Column("in_arrears", Boolean),
+    Column("bereaved", Boolean),
+    Column("fraud_victim", Boolean),
+    Column("open_complaint", Boolean),
     Column("age", Float),
     Column("loaded_at", UtcTime),  # by which load of a dataset; null: not from a dataset
+)
+
+consents = Table(
+    "consents",
+    METADATA,
+    Column("customer_id", String, primary_key=True),
+    Column("purpose", String, primary_key=True),
+    Column("channel", String, primary_key=True),  # ALL_CHANNELS: every one
+    Column("granted", Boolean, nullable=False),
+    Column("given_at", UtcTime, nullable=False),  # the last time that he was asked
+    Column("loaded_at", UtcTime),  # null: from the API
 )
 
 holdings = Table(
@@ -71,6 +102,7 @@ holdings = Table(
     Column("opened_at", UtcTime, primary_key=True),
     Column("closed_at", UtcTime),
     Column("loaded_at", UtcTime),  # null: from an event of the app
+    Index("holdings_by_product", "product_id"),
 )
 
 dismissals = Table(
@@ -79,6 +111,15 @@ dismissals = Table(
     Column("customer_id", String, primary_key=True),
     Column("product_id", String, primary_key=True),
     Column("dismissed_at", UtcTime, nullable=False),  # the last time
+    Column("loaded_at", UtcTime),  # null: from an event of the app
+)
+
+applications = Table(
+    "applications",
+    METADATA,
+    Column("customer_id", String, primary_key=True),
+    Column("product_id", String, primary_key=True),
+    Column("applied_at", UtcTime, nullable=False),  # the last time, with no conversion since
     Column("loaded_at", UtcTime),  # null: from an event of the app
 )
 
@@ -108,17 +149,68 @@ Index(
     postgresql_where=events.c.applied_at.is_(None),
 )
 
+contacts = Table(
+    "contacts",
+    METADATA,
+    Column("contact_id", String, primary_key=True),
+    Column("customer_id", String, nullable=False),
+    Column("channel", String, nullable=False),
+    Column("category", String, nullable=False),  # of the product; empty where it has none
+    Column("product_id", String),
+    Column("contacted_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),  # of a reservation; null: the contact was made
+    Index("contacts_by_customer", "customer_id", "contacted_at"),
+)
+
+product_capacity = Table(
+    "product_capacity",
+    METADATA,
+    Column("product_id", String, primary_key=True),
+    Column("units", BigInteger, nullable=False),  # how many may be sold
+    Column("sold", BigInteger, nullable=False),  # since that number was set
+    Column("reserved", BigInteger, nullable=False),  # about to be sold
+)
+
+capacity_reservations = Table(
+    "capacity_reservations",
+    METADATA,
+    Column("reservation_id", String, primary_key=True),
+    Column("customer_id", String, nullable=False),
+    Column("product_id", String, nullable=False),
+    Column("state", String, nullable=False),  # reserved, confirmed (sold), settled (its event came too), released
+    Column("expires_at", UtcTime, nullable=False),
+    Index("capacity_reservations_by_product", "product_id", "state", "expires_at"),
+)
+
 decisions = Table(
     "decisions",
     METADATA,
-    Column("decision_id", String, primary_key=True),
-    Column("request_id", String, nullable=False),
-    Column("customer_id", String, nullable=False),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),  # from 1, without gaps
+    Column("decision_id", String, nullable=False, unique=True),
     Column("created_at", UtcTime, nullable=False),
-    Column("mode", String, nullable=False),
-    Column("model_version", String, nullable=False),
-    Column("policy_version", String, nullable=False),
-    Column("request", JSON, nullable=False),
-    Column("answer", JSON, nullable=False),
+    Column("record", Text, nullable=False),  # canonical JSON: what stays after an erasure
+    Column("hash", String(64), nullable=False),  # of the sequence, the hash before and the record
+    Column("customer_id", String),  # null after an erasure, as are the two below
+    Column("payload", Text),  # canonical JSON of what is personal; the record holds its digest
+    Column("features_digest", String(64)),  # of decision_features; null: no features were read
+    Column("erased_at", UtcTime),
     Index("decisions_by_customer", "customer_id", "created_at"),
+    Index("decisions_by_features", "features_digest"),
+)
+
+decision_features = Table(
+    "decision_features",
+    METADATA,
+    Column("digest", String(64), primary_key=True),
+    Column("customer_id", String, nullable=False),
+    Column("features", Text, nullable=False),  # canonical JSON of the row that the model read
+    Index("decision_features_by_customer", "customer_id"),
+)
+
+decision_chain = Table(
+    "decision_chain",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # always 1
+    Column("sequence", BigInteger, nullable=False),  # of the last decision; 0: none yet
+    Column("hash", String(64), nullable=False),
 )

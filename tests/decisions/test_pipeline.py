@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.decisions.catalogue import Catalogue
-from recsys.decisions.pipeline import Decision, DecisionPipeline, DecisionRequest, Placement
+from recsys.decisions.pipeline import Decision, DecisionPipeline, DecisionRequest, Placement, RankedItem
+from recsys.decisions.scoring import ScoreArray
 from recsys.errors import ModelError
 from recsys.policy.engine import PolicyEngine
-from recsys.policy.facts import CustomerFacts, Relations
+from recsys.policy.facts import ConsentAnswer, Consents, CustomerFacts, Relations
 from recsys.policy.pack import load_pack
 from recsys.policy.rules import RequestContext
 from recsys.schema import RISK_LEVELS, Kind, Modality, PolicyName, ServingMode
@@ -44,6 +45,14 @@ def request(*placements: Placement, locale: str | None = "en") -> DecisionReques
 
 def shown(decision: Decision, place: int = 0) -> list[str]:
     return [item.content_id or item.product_id for item in decision.placements[place].items]
+
+
+def answer(decision: Decision) -> list[tuple[str, list[RankedItem], dict[str, int]]]:
+    return [(place.name, place.items, place.removals) for place in decision.placements]
+
+
+def consenting(*purposes: str) -> Consents:
+    return Consents.single([ConsentAnswer(purpose, None, True, NOW) for purpose in purposes])
 
 
 def test_decide_all_modalities_is_personalised_and_ranked_by_score() -> None:
@@ -91,7 +100,7 @@ def test_decide_unknown_customer_is_popular_without_investments() -> None:
     assert decision.mode is ServingMode.POPULAR
     assert decision.suitability == "missing"
     assert shown(decision) == ["p06", "p03", "p00", "p10", "p07", "p04", "p01"]
-    assert decision.placements[0].removals == {"LIFE_PAUSED": 1, "SUIT_MISSING": 4}
+    assert decision.placements[0].removals == {"LIFE_PAUSED": 1, "ELIG_JURISDICTION": 4}
 
 
 def test_decide_unreadable_facts_is_safe_and_depends_on_nobody() -> None:
@@ -99,8 +108,79 @@ def test_decide_unreadable_facts_is_safe_and_depends_on_nobody() -> None:
     decision = pipeline.decide(WHOLE, None, request())
     assert decision.mode is ServingMode.SAFE
     assert decision.suitability == "unreadable"
-    assert decision.placements == pipeline.decide(None, None, request()).placements
+    assert answer(decision) == answer(pipeline.decide(None, None, request()))
+    assert shown(decision, place=1) == []  # consent that cannot be read is none
     assert decision.placements[0].items[0].reasons[0].code == "POPULAR"
+
+
+class Unencodable(TinyScorer):
+    """Fails where a customer's vector is computed."""
+
+    def encode(self, *arguments: object) -> ScoreArray:  # type: ignore[override]
+        raise AssertionError("a vector was computed")
+
+
+def unencodable_pipeline() -> DecisionPipeline:
+    products, contents = tiny_products(), tiny_contents()
+    engine = PolicyEngine(load_pack(PolicyName.BANK))
+    return DecisionPipeline(Unencodable(products, contents), engine, Catalogue.from_frames(products, contents))
+
+
+@pytest.mark.parametrize("segment", ["young", "affluent", None])
+def test_decide_profiling_refused_is_what_everybody_likes_and_computes_no_vector(segment: str | None) -> None:
+    person = facts(segment=segment).with_consents(consenting("marketing"))
+    decision = unencodable_pipeline().decide(WHOLE, person, request())
+    assert decision.mode is ServingMode.POPULAR
+    assert decision.missing == (Modality.PROFILE, Modality.HISTORY, Modality.TEXT)
+    assert answer(decision) == answer(tiny_pipeline().decide(None, person, request()))
+    assert shown(decision) == ["p06", "p03", "p00"]  # not his segment's favourites
+    assert {item.reasons[0].code for item in decision.placements[0].items} == {"POPULAR"}
+
+
+def test_decide_profiling_agreed_to_is_personalised() -> None:
+    person = facts().with_consents(consenting("profiling"))
+    decision = tiny_pipeline().decide(WHOLE, person, request())
+    assert decision.mode is ServingMode.PERSONALISED
+    assert decision.placements[1].removals["CONSENT_MARKETING"] > 0
+    assert shown(decision, place=1) == []
+
+
+def test_decide_stale_facts_is_safe_and_looks_at_nothing_personal() -> None:
+    row = {"risk_level": "C5", "risk_assessed_at": NOW, "segment": "young"}
+    old = CustomerFacts.single(row, as_of=NOW - timedelta(days=8))
+    decision = unencodable_pipeline().decide(WHOLE, old, request(Placement("all", Kind.PRODUCTS, 50)))
+    assert decision.mode is ServingMode.SAFE
+    assert decision.suitability == "unreadable"
+    assert decision.placements[0].removals == {"DATA_STALE": 5}
+    nobody = unencodable_pipeline().decide(None, None, request(Placement("all", Kind.PRODUCTS, 50)))
+    assert shown(decision) == shown(nobody)
+
+
+def test_rank_refused_or_stale_customers_get_what_everybody_likes() -> None:
+    pipeline = tiny_pipeline()
+    rows = [WHOLE, WHOLE, {SEGMENT: "affluent"}]
+    people = CustomerFacts.from_frame(
+        pl.DataFrame(
+            {
+                "segment": ["young", "young", "affluent"],
+                "as_of": [NOW, NOW - timedelta(days=8), NOW],
+            }
+        )
+    )
+    answers = [("0", True), ("1", True), ("2", False)]
+    frame = pl.DataFrame(
+        {
+            "customer_id": [name for name, _ in answers],
+            "purpose": "profiling",
+            "event_timestamp": [NOW] * 3,
+            "granted": [granted for _, granted in answers],
+        }
+    )
+    people = people.with_consents(Consents.from_frame(frame, ["0", "1", "2"]))
+    ranking = pipeline.rank(pipeline.understand(rows, NOW), people, Kind.PRODUCTS, 3, request())
+    assert ranking.modes == [ServingMode.PERSONALISED, ServingMode.SAFE, ServingMode.POPULAR]
+    assert ranking.items[1].tolist() == ranking.items[2].tolist() == [6, 3, 0]
+    assert ranking.items[0].tolist() == [3, 0, 6]
 
 
 def test_decide_expired_assessment_says_so_and_shows_no_fund() -> None:
@@ -129,7 +209,8 @@ def test_decide_candidates_restrict_what_is_ranked_and_counted() -> None:
 
 
 def test_decide_same_request_same_answer() -> None:
-    assert tiny_pipeline().decide(WHOLE, facts(), request()) == tiny_pipeline().decide(WHOLE, facts(), request())
+    first, again = (answer(tiny_pipeline().decide(WHOLE, facts(), request())) for _ in range(2))
+    assert first == again
 
 
 def test_explain_reasons_follow_what_the_score_depends_on() -> None:

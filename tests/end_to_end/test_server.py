@@ -1,5 +1,6 @@
 """The real server, as a process of its own, over a real socket, on the champion of the trained bank."""
 
+import json
 import shutil
 import subprocess
 import time
@@ -16,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from recsys.home import Home
 from serving.features import OnlineFeatures
 from serving.live_server import LiveServer, command_line
-from serving.tokens import READ, WRITE, issue_token
+from serving.tokens import AUDIT, CONSENT, READ, WRITE, issue_token
 from tests.end_to_end.champions import crown
 from tests.end_to_end.conftest import TrainedBank, run
 
@@ -58,6 +59,14 @@ class Live(NamedTuple):
     def products(self, customer: str) -> list[str]:
         """All that may be shown to a customer, best first."""
         return [item["product_id"] for item in self.ask(customer, ALL)["placements"][0]["items"]]
+
+    def agree(self, customer: str, *purposes: str, granted: bool = True) -> None:
+        """Stores a customer's consents."""
+        answers = [{"purpose": purpose, "granted": granted} for purpose in purposes]
+        path = f"/v1/customers/{customer}/consents"
+        headers = {"Authorization": f"Bearer {self.token(customer, CONSENT)}"}
+        response = self.client.put(path, json={"consents": answers}, headers=headers)
+        assert response.status_code == 200, response.text
 
     def send(self, *events: dict[str, Any]) -> list[dict[str, Any]]:
         response = self.post("/v1/events", {"events": list(events)})
@@ -259,13 +268,68 @@ def test_server_clicks_change_the_next_answer(live: Live, known: Iterator[str]) 
     }
 
 
-def test_server_stranger_who_clicks_is_known_to_the_next_answer(live: Live) -> None:
+def test_server_stranger_who_agrees_and_clicks_is_known_to_the_next_answer(live: Live) -> None:
     product = live.products("newcomer")[0]
     assert live.ask("newcomer")["mode"] == "popular"
+    live.agree("newcomer", "profiling")
     assert live.send(event("newcomer", "first-click", "click", product))[0]["status"] == "accepted"
     answer = live.ask("newcomer")
     assert answer["mode"] == "partial"
     assert "history" not in answer["missing_modalities"]
+
+
+def test_server_stranger_who_agreed_to_nothing_becomes_no_feature(live: Live) -> None:
+    product = live.products("silent")[0]
+    assert live.send(event("silent", "silent-click", "click", product))[0]["status"] == "accepted"
+    assert live.ask("silent")["mode"] == "popular"
+    assert OnlineFeatures(live.server.home).read_customer("silent") is None
+
+
+def test_server_consent_withdrawn_counts_from_the_very_next_answer(live: Live, known: Iterator[str]) -> None:
+    customer = next(known)
+    assert live.ask(customer)["placements"][2]["items"]
+    live.agree(customer, "profiling", "marketing", granted=False)
+    answer = live.ask(customer)
+    assert answer["mode"] == "popular"
+    assert not answer["placements"][2]["items"]
+    live.server.kill()
+    live.server.start()
+    assert live.ask(customer)["mode"] == "popular"
+
+
+def test_server_decisions_replay_to_the_identical_answer(
+    live: Live, answers: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    live.server.kill()  # what it answered is in its journal, or in the store
+    live.server.start()
+    assert run("--home", live.server.home, "audit", "verify", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rows"] >= len(answers)
+    by_mode = {answer["mode"]: answer["decision_id"] for answer in answers.values()}
+    assert len(by_mode) > 1
+    for decision_id in by_mode.values():
+        assert run("--home", live.server.home, "audit", "replay", decision_id, "--json") == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["identical"], found["changed_inputs"]) == (True, [])
+    assert run("--home", live.server.home, "audit", "replay", "no-such-decision") == 1
+    assert "there is no decision no-such-decision" in " ".join(capsys.readouterr().err.split())
+
+
+def test_server_why_not_says_the_same_over_http_and_on_the_command_line(
+    live: Live, answers: dict[str, dict[str, Any]], trained: TrainedBank, capsys: pytest.CaptureFixture[str]
+) -> None:
+    customer = next(iter(answers))
+    shown = set(live.products(customer))
+    products = sorted(pl.read_parquet(trained.data / "products.parquet")["product_id"].unique())
+    product = next(name for name in products if name not in shown)
+    headers = {"Authorization": f"Bearer {live.token(None, AUDIT)}"}
+    asked = {"customer_id": customer, "product_id": product, "channel": "app"}
+    body = live.client.get("/v1/audit/why-not", params=asked, headers=headers).json()
+    assert body["rules"]
+    arguments = ("audit", "why-not", customer, product, "--channel", "app", "--json")
+    assert run("--home", live.server.home, *arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [rule["rule"] for rule in found["rules"]] == [rule["rule"] for rule in body["rules"]]
+    assert run("--home", live.server.home, "audit", "why-not", customer, "no-such-product") == 1
 
 
 def test_server_dismissed_product_is_gone_from_the_very_next_answer(live: Live, known: Iterator[str]) -> None:
@@ -368,6 +432,7 @@ def test_server_sigterm_ends_it_with_zero_and_a_restart_keeps_the_events(live: L
 
 
 def test_server_on_a_copied_home_leaves_the_original_alone(live: Live, trained: TrainedBank) -> None:
+    live.agree("only-in-the-copy", "profiling")
     live.send(event("only-in-the-copy", "copy-1", "click", live.products("only-in-the-copy")[0]))
     assert OnlineFeatures(live.server.home).read_customer("only-in-the-copy") is not None
     assert OnlineFeatures(trained.home).read_customer("only-in-the-copy") is None

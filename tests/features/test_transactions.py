@@ -8,7 +8,8 @@ import pytest
 from recsys.data.contract import Dataset
 from recsys.features.build import BuildReport
 from recsys.features.plan import CustomerRange, Sources
-from recsys.features.transactions import Category, is_sensitive, plan_transactions, transaction_rows
+from recsys.features.transactions import Category, plan_transactions, transaction_rows
+from recsys.privacy.merchants import is_sensitive
 from recsys.schema import Table
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -3,11 +3,21 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from recsys.data.contract import Dataset
-from recsys.policy.as_of import declined_before, had_before
+from recsys.data.validation import validate
+from recsys.policy.as_of import (
+    customer_facts_as_of,
+    declined_before,
+    had_before,
+    pending_before,
+    taken_before,
+)
+from recsys.policy.facts import ProductFacts
+from recsys.policy.sources import consent_rows, declined_rows, pending_rows, taken_rows
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TIME = pl.Datetime("us", "UTC")
@@ -17,28 +27,53 @@ def day(number: float) -> datetime:
     return START + timedelta(days=number)
 
 
+def _products() -> pl.DataFrame:
+    names = [f"p{number}" for number in range(1, 7)]
+    capacity = [None, 10.0, None, 1.0, 5.0, None]
+    return pl.DataFrame({"product_id": names, "name": names, "category": ["fx"] * 6, "capacity": capacity})
+
+
 def write(folder: Path, policy: str) -> Dataset:
     folder.mkdir(exist_ok=True)
     events = [
-        ("e1", 1, "view", "p1"),
-        ("e2", 2, "convert", "p2"),
-        ("e3", 3, "dismiss", "p3"),
-        ("e4", 9, "convert", "p4"),
+        ("e1", 1, "view", "p1", None, "app"),
+        ("e2", 2, "convert", "p2", None, "app"),
+        ("e3", 3, "dismiss", "p3", None, "app"),
+        ("e5", 5, "apply", "p4", None, "app"),
+        ("e6", 6, "dismiss", None, "x1", "email"),
+        ("e7", 7, "impression", "p1", "x1", "email"),
+        ("e8", 7.5, "impression", "p2", None, "app"),
+        ("e4", 9, "convert", "p4", None, "app"),
     ]
     pl.DataFrame(
         {
             "event_id": [row[0] for row in events],
-            "customer_id": ["c"] * 4,
+            "customer_id": ["c"] * len(events),
             "event_timestamp": [day(row[1]) for row in events],
             "event_type": [row[2] for row in events],
             "product_id": [row[3] for row in events],
+            "content_id": [row[4] for row in events],
+            "channel": [row[5] for row in events],
         }
     ).write_parquet(folder / "events.parquet")
-    pl.DataFrame({"customer_id": ["c"], "event_timestamp": [START]}).write_parquet(folder / "customers.parquet")
-    products = [f"p{number}" for number in range(1, 7)]
-    pl.DataFrame({"product_id": products, "event_timestamp": [START] * 6, "name": products}).write_parquet(
-        folder / "products.parquet"
+    customers = {"customer_id": ["c", "c"], "event_timestamp": [START, day(4)], "in_arrears": [False, True]}
+    pl.DataFrame({**customers, "segment": ["mass", "mass"], "age": ["30-40", "30-40"]}).write_parquet(
+        folder / "customers.parquet"
     )
+    _products().with_columns(event_timestamp=pl.lit(START)).write_parquet(folder / "products.parquet")
+    pl.DataFrame({"content_id": ["x1"], "event_timestamp": [START], "product_id": ["p5"]}).write_parquet(
+        folder / "contents.parquet"
+    )
+    answers = [("marketing", None, 1, True), ("marketing", "email", 2, False), ("profiling", None, 6, True)]
+    pl.DataFrame(
+        {
+            "customer_id": ["c"] * 3,
+            "purpose": [row[0] for row in answers],
+            "channel": pl.Series([row[1] for row in answers], dtype=pl.String),
+            "event_timestamp": [day(row[2]) for row in answers],
+            "granted": [row[3] for row in answers],
+        }
+    ).write_parquet(folder / "consents.parquet")
     pl.DataFrame(
         {
             "customer_id": ["c"] * 3,
@@ -47,7 +82,7 @@ def write(folder: Path, policy: str) -> Dataset:
             "closed_at": pl.Series([day(4), None, None], dtype=TIME),
         }
     ).write_parquet(folder / "holdings.parquet")
-    (folder / "dataset.yaml").write_text(f"name: d\npolicy: {policy}\n")
+    (folder / "dataset.yaml").write_text(f"name: d\npolicy: {policy}\nfeatures: {{customers: {{age: categorical}}}}\n")
     return Dataset.open(folder)
 
 
@@ -77,3 +112,93 @@ def test_declined_before_knows_no_later_dismissal(tmp_path: Path) -> None:
     dataset = write(tmp_path / "d", "bank")
     assert declined_before(dataset, asked(2.5)).is_empty()
     assert declined_before(dataset, asked(3.5))["product_id"].to_list() == ["p3"]
+
+
+@pytest.mark.parametrize(("number", "expected"), [(4.5, []), (5.5, ["p4"]), (8.5, ["p4"]), (9.5, [])])
+def test_pending_before_an_application_ends_with_its_conversion(
+    tmp_path: Path, number: float, expected: list[str]
+) -> None:
+    dataset = write(tmp_path / "d", "bank")
+    assert pending_before(dataset, asked(number))["product_id"].to_list() == expected
+
+
+def test_declined_before_a_refused_content_refuses_its_product(tmp_path: Path) -> None:
+    dataset = write(tmp_path / "d", "bank")
+    assert sorted(declined_before(dataset, asked(6.5))["product_id"]) == ["p3", "p5"]
+
+
+def test_customer_facts_as_of_are_those_of_the_instant(tmp_path: Path) -> None:
+    dataset = write(tmp_path / "d", "bank")
+    products = ProductFacts.from_frame(_products())
+    early, late = (customer_facts_as_of(dataset, asked(number), products, ["email"]) for number in (3.5, 8))
+    assert [bool(facts.flags["in_arrears"][0]) for facts in (early, late)] == [False, True]
+    assert early.kept == {"in_arrears", "segment"}  # the age is declared as something else than a number
+    assert [products.ids[item] for item in late.pending.products] == ["p4"]
+    assert early.consents is not None
+    assert late.consents is not None
+    now = np.datetime64("2026-01-09", "us")
+    assert [bool(facts.consents.agrees("profiling", now)[0]) for facts in (early, late)] == [False, True]
+    assert late.consents.agrees_to("marketing", "app", now).tolist() == [True]
+    assert late.consents.agrees_to("marketing", "email", now).tolist() == [False]
+    assert [facts.contacts.channel.tolist() for facts in (early, late)] == [[], ["email"]]
+    assert late.contacts.category.tolist() == ["fx"]
+
+
+def test_customer_facts_as_of_somebody_not_on_file_yet_are_the_most_restricted(tmp_path: Path) -> None:
+    dataset = write(tmp_path / "d", "bank")
+    facts = customer_facts_as_of(dataset, asked(-1), ProductFacts.from_frame(_products()))
+    assert facts.flags["in_arrears"].tolist() == [True]
+    assert facts.consents is not None
+    assert not facts.consents.agrees("profiling", np.datetime64("2026-01-09", "us"))[0]
+
+
+def test_taken_before_counts_conversions_of_limited_products(tmp_path: Path) -> None:
+    dataset = write(tmp_path / "d", "bank")
+    assert taken_before(dataset, day(8)) == {"p2": 1, "p4": 0, "p5": 0}
+    assert taken_before(dataset, day(9)) == {"p2": 1, "p4": 1, "p5": 0}
+    assert dict(taken_rows(dataset).collect().iter_rows()) == {"p2": 1, "p4": 1, "p5": 0}
+
+
+def test_sources_say_now_what_as_of_says_at_the_end(tmp_path: Path) -> None:
+    """What the service loads is what batch recommendation reads."""
+    dataset = write(tmp_path / "d", "bank")
+    end = asked(10)
+    for rows, before in (
+        (declined_rows(dataset).collect(), declined_before(dataset, end)),
+        (pending_rows(dataset).collect(), pending_before(dataset, end)),
+    ):
+        columns = ["customer_id", "product_id", "since"]
+        assert rows.select(columns).sort(columns).equals(before.select(columns).sort(columns))
+
+
+def test_consent_rows_latest_answer_and_of_one_time_the_refusal(tmp_path: Path) -> None:
+    dataset = write(tmp_path / "d", "bank")
+    more = pl.DataFrame(
+        {
+            "customer_id": ["c"] * 3,
+            "purpose": ["profiling", "profiling", "text_analysis"],
+            "channel": pl.Series([None] * 3, dtype=pl.String),
+            "event_timestamp": [day(7), day(7), day(1)],
+            "granted": [True, False, True],
+        }
+    )
+    path = tmp_path / "d" / "consents.parquet"
+    pl.concat([pl.read_parquet(path), more]).write_parquet(path)
+    rows = {(row["purpose"], row["channel"]): row["granted"] for row in consent_rows(dataset).collect().to_dicts()}
+    assert rows == {
+        ("marketing", None): True,
+        ("marketing", "email"): False,
+        ("profiling", None): False,
+        ("text_analysis", None): True,
+    }
+
+
+def test_validation_consent_in_the_future_names_file_column_and_row(tmp_path: Path) -> None:
+    write(tmp_path / "d", "bank")
+    path = tmp_path / "d" / "consents.parquet"
+    rows = pl.read_parquet(path).with_columns(event_timestamp=pl.lit(datetime(2999, 1, 1, tzinfo=UTC)))
+    rows.head(1).write_parquet(path)
+    findings = "\n".join(validate(tmp_path / "d").findings)
+    assert "consents.parquet" in findings
+    assert "event_timestamp" in findings
+    assert "is later than" in findings

@@ -10,8 +10,30 @@ from recsys.testing.tiny_scorer import SEGMENT, tiny_pipeline
 from serving.app import create_app
 from serving.loading import Components, ServedModel
 from serving.settings import Settings
-from serving.store.database import Store
-from serving.testing import SIGNING_KEY, WEIGHTS, Clock, MemoryFeatures, Service, add_customer
+from serving.store.database import Store, open_store, sqlite_url
+from serving.testing import SIGNING_KEY, WEIGHTS, Clock, MemoryFeatures, Service, add_customer, confirm_facts
+from tests.serving.postgres import Postgres, running_postgres
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return sqlite_url(tmp_path / "home")
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.new_database()
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    with open_store(store_url) as made:
+        yield made
 
 
 @pytest.fixture
@@ -23,6 +45,7 @@ def settings(tmp_path: Path) -> Settings:
 def service(settings: Settings) -> Iterator[Service]:
     features, store, clock = MemoryFeatures(), Store(settings.store_url(), settings.sqlite_synchronous), Clock()
     store.create()
+    confirm_facts(store)
     add_customer(store, "anna")
     features.plain["anna"] = {SEGMENT: "young"}
     model = ServedModel(tiny_pipeline(), "test@1", features.manifest.schema_hash, WEIGHTS)

@@ -1,14 +1,21 @@
 """POST /v1/recommendations: the answer, who may ask, and what happens when a part is broken."""
 
+import errno
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import jwt
+import orjson
 import pytest
-from sqlalchemy import func, select
 
+from recsys.policy.pack import load_pack
+from recsys.schema import PolicyName
 from recsys.testing.tiny_scorer import NOW, SEGMENT, TEXT, asks_for
-from serving.store.tables import decisions
+from serving.journal import SUFFIX
+from serving.store.database import StoreError
+from serving.store.decisions import DecisionStore
 from serving.testing import SIGNING_KEY, Service, add_customer, bearer, token_of
 from serving.tokens import AUDIENCE, ISSUER, READ, WRITE
 
@@ -35,7 +42,7 @@ def test_recommend_customers_own_token_has_the_promised_shape(service: Service) 
     assert body["locale_served"] == "en"
     assert body["versions"] == {
         "model": "test@1",
-        "policy": "bank@2026.1",
+        "policy": f"bank@{load_pack(PolicyName.BANK).version}",
         "features": service.features.manifest.schema_hash,
     }
     assert datetime.fromisoformat(body["generated_at"]) == NOW
@@ -106,26 +113,85 @@ def test_recommend_facts_unreadable_is_safe(service: Service) -> None:
     assert not {"p02", "p05", "p08", "p11"} & set(items(response))
 
 
-def test_recommend_decision_log_down_still_answers_and_counts(service: Service) -> None:
-    with service.store.writing() as connection:
-        connection.exec_driver_sql("ALTER TABLE decisions RENAME TO gone")
-    assert service.ask("anna", token_of("anna")).status_code == 200
+def test_recommend_stale_facts_are_safe(service: Service) -> None:
+    limit = service.app.state.services.engine.model.pipeline.policy.pack.rule("DATA_STALE").max_age_hours
+    service.clock.now = NOW + timedelta(hours=limit, seconds=1)
+    response = service.ask("anna", token_of("anna"), placements=BOTH)
+    assert response.json()["mode"] == "safe"
+    assert items(response) == items(service.ask("nobody", token_of(None), placements=BOTH))
+
+
+def test_recommend_decision_log_down_still_answers_and_keeps_the_decision(service: Service) -> None:
+    rename(service, "decisions", "gone")
+    body = service.ask("anna", token_of("anna")).json()
+    with pytest.raises(StoreError):
+        service.app.state.services.log.flush()
+    rename(service, "gone", "decisions")
+    assert [row.decision_id for row in service.logged()] == [body["decision_id"]]
+
+
+def test_recommend_journal_full_goes_into_the_store_at_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill_disk(monkeypatch)
+    body = service.ask("anna", token_of("anna")).json()
+    assert [row.decision_id for row in DecisionStore(service.store).walk()] == [body["decision_id"]]
     assert 'dependency="decision_log"} 1.0' in service.client.get("/metrics").text
 
 
-def test_recommend_decision_is_recorded(service: Service) -> None:
-    body = service.ask("anna", token_of("anna"), placements=BOTH).json()
-    with service.store.reading() as connection:
-        row = connection.execute(select(decisions)).mappings().one()
-        assert connection.scalar(select(func.count()).select_from(decisions)) == 1
-    assert (row["decision_id"], row["request_id"], row["customer_id"]) == (
-        body["decision_id"],
-        body["request_id"],
-        "anna",
-    )
-    assert row["created_at"] == NOW
-    assert row["answer"]["placements"] == body["placements"]
-    assert row["answer"]["removals"]["home"]["LIFE_PAUSED"] == 1
+def test_recommend_that_can_be_recorded_nowhere_is_not_answered(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_disk(monkeypatch)
+    rename(service, "decisions", "gone")
+    response = service.ask("anna", token_of("anna"))
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "5"
+    assert response.headers["content-type"] == PROBLEM
+    monkeypatch.undo()
+    rename(service, "gone", "decisions")
+    assert service.ask("anna", token_of("anna")).status_code == 200
+    assert len(service.logged()) == 1
+
+
+def rename(service: Service, before: str, after: str) -> None:
+    with service.store.writing() as connection:
+        connection.exec_driver_sql(f"ALTER TABLE {before} RENAME TO {after}")
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk has room for half a line."""
+    write = os.write
+
+    def half(descriptor: int, content: Any) -> int:
+        if not str(Path(f"/proc/self/fd/{descriptor}").readlink()).endswith(SUFFIX):
+            return write(descriptor, content)
+        write(descriptor, bytes(content[: len(content) // 2]))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("serving.journal.os.write", half)
+
+
+def test_recommend_decision_is_logged_with_all_that_it_was_made_from(service: Service) -> None:
+    body = service.ask("anna", token_of("anna"), placements=BOTH, channel="app", locale="en").json()
+    (row,) = service.logged()
+    record, payload = orjson.loads(row.record), orjson.loads(row.payload or "")
+    assert (row.sequence, row.decision_id, row.customer_id, row.created_at) == (1, body["decision_id"], "anna", NOW)
+    assert (record["request_id"], record["mode"]) == (body["request_id"], "partial")
+    assert {"model", "policy", "policy_sha256", "features", "catalogue", "program"} == set(record["versions"])
+    for logged, answered in zip(record["placements"], body["placements"], strict=True):
+        assert sum(logged["removals"].values()) == answered["removed_count"]
+        for item, shown in zip(logged["items"], answered["items"], strict=True):
+            assert {name: item[name] for name in ("rank", "product_id", "content_id")} == {
+                name: shown[name] for name in ("rank", "product_id", "content_id")
+            }
+            assert (item["score"], item["propensity"]) == (shown["score"], 1.0)
+            assert item["reasons"] == [reason["code"] for reason in shown["reasons"]]
+    rules = [record["rule_ids"][rule] if rule >= 0 else None for rule in payload["candidates"]["home"]["rule"]]
+    assert rules[9] == "LIFE_PAUSED"
+    assert len(payload["candidates"]["home"]["scores"]) == len(rules) == 12
+    assert payload["request"]["placements"] == BOTH
+    assert payload["facts"]["facts"]["risk_level"] == "C3"
+    assert DecisionStore(service.store).read_features(row.features_digest or "") == {SEGMENT: "young"}
+    assert "anna" not in row.record
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 
 from recsys.data.contract import Dataset
 from recsys.errors import HomeError
@@ -14,10 +14,12 @@ from recsys.policy.facts import ProductFacts
 from serving.store.database import Store, open_store, sqlite_url
 from serving.store.facts import FactStore
 from serving.store.sync import load_facts
-from serving.store.tables import customer_facts, dismissals, holdings, schema_version
+from serving.store.tables import applications, consents, customer_facts, dismissals, holdings
 
 DAY = timedelta(days=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+TABLES = (customer_facts, holdings, dismissals, applications, consents)
 
 
 def write_dataset(path: Path, policy: str = "bank", customers: int = 3) -> Dataset:
@@ -64,15 +66,8 @@ def write_dataset(path: Path, policy: str = "bank", customers: int = 3) -> Datas
     return Dataset.open(path)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    made = Store(sqlite_url(tmp_path / "home"))
-    made.create()
-    return made
-
-
 def held(store: Store, customer: str) -> dict[str, tuple[datetime, datetime | None]]:
-    return {row.product_id: (row.since, row.until) for row in FactStore(store).read(customer).held}
+    return {row.product_id: (row.since, row.until) for row in FactStore(store).read(customer, NOW).held}
 
 
 def count(store: Store, table: object = holdings) -> int:
@@ -82,13 +77,13 @@ def count(store: Store, table: object = holdings) -> int:
 
 def test_load_facts_latest_row_holdings_conversions_and_dismissals(tmp_path: Path, store: Store) -> None:
     load_facts(write_dataset(tmp_path / "data"), store)
-    facts = FactStore(store).read("c0").facts
+    facts = FactStore(store).read("c0", NOW).facts
     assert facts is not None
     assert (facts["segment"], facts["risk_level"], facts["risk_assessed_at"]) == ("affluent", "C4", START)
     assert held(store, "c0") == {"p0": (START + 2 * DAY, None)}
     assert held(store, "c1") == {"p3": (START + 5 * DAY, None)}  # through the content
     assert held(store, "c2") == {"p1": (START + 5 * DAY, START + 9 * DAY), "p2": (START, None)}
-    declined = FactStore(store).read("c1").declined
+    declined = FactStore(store).read("c1", NOW).declined
     assert [(row.product_id, row.since) for row in declined] == [("p2", START + 6 * DAY)]
 
 
@@ -100,9 +95,9 @@ def test_load_facts_policy_none_every_positive_means_having(tmp_path: Path, stor
 def test_load_facts_twice_changes_nothing(tmp_path: Path, store: Store) -> None:
     dataset = write_dataset(tmp_path / "data")
     first = load_facts(dataset, store)
-    before = [count(store, table) for table in (customer_facts, holdings, dismissals)]
+    before = [count(store, table) for table in TABLES]
     assert load_facts(dataset, store) == first == sum(before)
-    assert [count(store, table) for table in (customer_facts, holdings, dismissals)] == before
+    assert [count(store, table) for table in TABLES] == before
 
 
 def test_load_facts_row_that_is_gone_is_removed_and_the_apps_own_stays(tmp_path: Path, store: Store) -> None:
@@ -116,24 +111,23 @@ def test_load_facts_row_that_is_gone_is_removed_and_the_apps_own_stays(tmp_path:
             .values(dismissed_at=START + 40 * DAY, loaded_at=None)
         )
     load_facts(write_dataset(tmp_path / "data", customers=3), store)
-    assert FactStore(store).read("c4").facts is None
+    assert FactStore(store).read("c4", NOW).facts is None
     assert set(held(store, "c0")) == {"p0", "p3"}
-    assert [row.product_id for row in FactStore(store).read("c0").declined] == ["p2"]
-    assert FactStore(store).read("c1").declined[0].since == START + 40 * DAY
+    assert [row.product_id for row in FactStore(store).read("c0", NOW).declined] == ["p2"]
+    assert FactStore(store).read("c1", NOW).declined[0].since == START + 40 * DAY
 
 
 def test_read_unknown_customer_is_the_most_restricted(store: Store) -> None:
-    record = FactStore(store).read("nobody")
+    record = FactStore(store).read("nobody", NOW)
     assert record.facts is None
     facts = record.as_facts(ProductFacts.from_frame(pl.DataFrame({"product_id": ["p0"]})))
     assert (facts.risk_level[0], facts.segment) == (0, (None,))
 
 
-def test_open_store_of_another_version_is_refused(tmp_path: Path, store: Store) -> None:
+def test_open_store_of_a_later_version_is_refused(store: Store, store_url: str) -> None:
     with store.writing() as connection:
-        connection.execute(delete(schema_version))
-        connection.execute(schema_version.insert(), [{"version": 99}])
-    with pytest.raises(HomeError, match="schema version 99"), open_store(sqlite_url(tmp_path / "home")):
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0099'")
+    with pytest.raises(HomeError, match="has revision 0099"), open_store(store_url):
         pass
 
 

@@ -114,8 +114,9 @@ def test_messages_hold_needs_small_talk_slips_and_rare_canaries(bank: Path) -> N
     assert frame["image_path"].drop_nulls().n_unique() <= 48
     texts = frame["text"].drop_nulls()
     assert texts.str.contains(r"opening hours|app |PIN|password").any()
-    canary = texts.str.contains(r"4000 00\d\d|\+00 555|@example\.com|ZZ\d\d 0000")
-    assert 0 < canary.mean() < 0.02
+    canaries = pl.read_parquet(bank / "truth" / "canaries.parquet").join(frame, on="message_id", how="left")
+    assert 0 < canaries.height / texts.len() < 0.02
+    assert canaries.select(pl.col("text").str.contains(pl.col("value"), literal=True).all()).item()
 
 
 def test_expand_resolves_nested_choices_and_slots() -> None:

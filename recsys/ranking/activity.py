@@ -1,0 +1,62 @@
+"""How much each product was taken up, and when: cumulative counts over bins of time, cheap to ask at any instant."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+_DAY = 86_400_000_000
+_MOST_BINS = 512
+
+
+class Activity(NamedTuple):
+    """Counts of P products over T bins of time."""
+
+    start: int
+    """Epoch µs of the first bin's beginning."""
+    width: int
+    """µs of a bin."""
+    cumulative: np.ndarray
+    """[P, T + 1] float32: events before the beginning of each bin; the last column counts all."""
+
+    @classmethod
+    def fit(cls, product: np.ndarray, timestamp: np.ndarray, products: int) -> "Activity":
+        """Counts E events.
+
+        Args:
+            product: [E] int64 rows of the catalogue.
+            timestamp: [E] int64 epoch µs.
+            products: P.
+        """
+        if not len(product):
+            return cls(0, _DAY, np.zeros((products, 2), np.float32))
+        start = int(timestamp.min())
+        days = (int(timestamp.max()) - start) // _DAY + 1
+        width = _DAY * -(-days // _MOST_BINS)
+        place = (timestamp - start) // width
+        bins = int(place.max()) + 1
+        counts = np.zeros((products, bins + 1), np.float32)
+        np.add.at(counts, (product, place + 1), 1.0)
+        return cls(start, int(width), counts.cumsum(axis=1, dtype=np.float32))
+
+    def before(self, product: np.ndarray, instant: np.ndarray) -> np.ndarray:
+        """[N] events of each product before each instant, as far as whole bins had passed.
+
+        Args:
+            product: [N] int64.
+            instant: [N] int64 epoch µs.
+        """
+        place = (instant - self.start) // self.width
+        return self.cumulative[product, np.clip(place, 0, self.cumulative.shape[1] - 1)]
+
+    def ages(self, product: np.ndarray, instant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """[N] days since each product's last and first event before each instant; NaN where it has none."""
+        seen = self.before(product, instant)
+        rows = self.cumulative[product]
+        last = (rows < seen[:, None]).sum(axis=1)
+        first = (rows == 0).sum(axis=1)
+        nothing = seen == 0
+        width = self.width / _DAY
+        days = (instant - self.start) / _DAY
+        age = days[:, None] - np.stack([last, first], axis=1) * width
+        age[nothing] = np.nan
+        return age[:, 0].astype(np.float32), age[:, 1].astype(np.float32)

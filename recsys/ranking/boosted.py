@@ -1,0 +1,89 @@
+"""The boosted ranker: a LightGBM model over the cross features, kept as text, never as a pickle."""
+
+from typing import Literal, NamedTuple
+
+import lightgbm
+import numpy as np
+from pydantic import Field
+
+from recsys.config import BaseConfig
+from recsys.errors import ModelError
+
+
+class BoostedConfig(BaseConfig):
+    """How the trees grow: many small ones, because labels are few."""
+
+    objective: Literal["binary", "lambdarank"] = "binary"
+    leaves: int = Field(default=7, ge=2)
+    rounds: int = Field(default=200, ge=1)
+    learning_rate: float = Field(default=0.05, gt=0)
+    min_rows_in_leaf: int = Field(default=50, ge=1)
+    feature_share: float = Field(default=0.6, gt=0, le=1)
+    row_share: float = Field(default=0.8, gt=0, le=1)
+    l2: float = Field(default=5.0, ge=0)
+
+    def parameters(self, seed: int, threads: int) -> dict[str, object]:
+        """As LightGBM names them."""
+        return {
+            "objective": self.objective,
+            "num_leaves": self.leaves,
+            "learning_rate": self.learning_rate,
+            "min_data_in_leaf": self.min_rows_in_leaf,
+            "feature_fraction": self.feature_share,
+            "bagging_fraction": self.row_share,
+            "bagging_freq": 1,
+            "lambda_l2": self.l2,
+            "lambdarank_truncation_level": 20,
+            "seed": seed,
+            "deterministic": True,
+            "force_col_wise": True,
+            "num_threads": threads,
+            "verbosity": -1,
+        }
+
+
+class RankingRows(NamedTuple):
+    """E rows to learn from."""
+
+    features: np.ndarray
+    """[E, F] float32, NaN where missing."""
+    label: np.ndarray
+    """[E] float32 of zeros and ones."""
+    query: np.ndarray
+    """[E] int64, ascending: which question each row belongs to."""
+
+    def take(self, rows: np.ndarray) -> "RankingRows":
+        """The rows in a [E] bool mask."""
+        return RankingRows(*(values[rows] for values in self))
+
+
+class BoostedRanker:
+    """Scores rows; higher is better. With objective `binary` the score is a log-odds."""
+
+    def __init__(self, text: str) -> None:
+        try:
+            self._booster = lightgbm.Booster(model_str=text)
+        except lightgbm.basic.LightGBMError as error:
+            raise ModelError(f"the bundle's ranker cannot be read ({error}): train again") from error
+        self.text = text
+
+    @classmethod
+    def fit(cls, rows: RankingRows, config: BoostedConfig, seed: int = 0, threads: int = 1) -> "BoostedRanker":
+        """Grows the trees; questions without a positive row teach a `lambdarank` model nothing and are left out."""
+        if config.objective == "lambdarank":
+            rows = rows.take(np.isin(rows.query, rows.query[rows.label > 0]))
+        _, group = np.unique(rows.query, return_counts=True)
+        data = lightgbm.Dataset(
+            rows.features, rows.label, group=group if config.objective == "lambdarank" else None, free_raw_data=True
+        )
+        booster = lightgbm.train(config.parameters(seed, threads), data, config.rounds)
+        return cls(booster.model_to_string())
+
+    def predict(self, features: np.ndarray, rounds: int | None = None) -> np.ndarray:
+        """[E, F] to [E] float32; with `rounds`, by the first so many trees."""
+        raw = self._booster.predict(features, raw_score=True, num_iteration=rounds or -1, num_threads=1)
+        return np.asarray(raw, np.float32)
+
+    def gains(self) -> np.ndarray:
+        """[F]: how much each feature lowered the loss."""
+        return np.asarray(self._booster.feature_importance("gain"))

@@ -1,0 +1,193 @@
+"""Cross features of customers and candidates: what the second stage ranks by.
+
+All of it comes from what the feature store gives at the time of asking (the history, the instant), the towers' scores
+and the bundle's tables; training rows are made by the same code. B customers, P products, E pairs, F features.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from recsys.modeling.reader import HistoryArrays
+from recsys.ranking.factors import fold_in
+from recsys.ranking.tables import ItemTables
+
+_DAY = 86_400_000_000
+_WINDOWS = (7, 30, 90)
+_RECENT = 3
+_DECAY = 0.8
+"""Weight of an entry relative to the one after it, in the recency-weighted history."""
+_PAIRS_AT_ONCE = 65_536
+
+Columns = dict[str, np.ndarray]
+
+
+class Pairs(NamedTuple):
+    """E candidates of B customers."""
+
+    customer: np.ndarray
+    """[E] int64 row of the customer, ascending."""
+    product: np.ndarray
+    """[E] int64 row of the catalogue."""
+
+
+class Asked(NamedTuple):
+    """B customers as the second stage reads them."""
+
+    history: HistoryArrays
+    now: np.ndarray
+    """[B] int64 epoch µs."""
+    tower: np.ndarray
+    """[B, P] float32 scores of the first stage."""
+
+    def take(self, rows: np.ndarray) -> "Asked":
+        """Customers `rows`."""
+        return Asked(self.history.take(rows), self.now[rows], self.tower[rows])
+
+    @property
+    def valid(self) -> np.ndarray:
+        """[B, L] bool: entries of the history that name a product."""
+        steps = np.arange(self.history.product.shape[1])[None, :]
+        return (steps < self.history.length[:, None]) & (self.history.product >= 0)
+
+
+def source_scores(tables: ItemTables, asked: Asked) -> Columns:
+    """Name to [B, P] float32: the scores of the simple sources, which also propose candidates."""
+    weights = _history_weights(asked, len(tables))
+    scores: Columns = {}
+    for name, matrix in tables.neighbours.items():
+        scores[name] = (weights["all"] @ matrix).toarray()
+        scores[f"{name}_recent"] = (weights["recent"] @ matrix).toarray()
+    if "transition" in tables.neighbours:
+        for step in range(1, _RECENT + 1):
+            scores[f"transition_{step}"] = (weights[f"last_{step}"] @ tables.neighbours["transition"]).toarray()
+    if tables.factors.shape[1]:
+        scores["factors"] = fold_in(weights["all"], tables.factors) @ tables.factors.T
+    for kind in ("all", "recent", "last_1"):
+        for name, vectors in tables.content.vectors.items():
+            scores[f"{name}_{kind}"] = _unit_rows(weights[kind] @ vectors) @ vectors.T
+        labels = tables.content.labels
+        scores[f"labels_{kind}"] = (_mean_rows(weights[kind]) @ labels @ labels.T).toarray()
+    return {name: np.asarray(values, np.float32) for name, values in scores.items()}
+
+
+class FeatureBuilder:
+    """Makes the features of pairs."""
+
+    def __init__(self, tables: ItemTables, event_types: tuple[str, ...], numbers: tuple[str, ...]) -> None:
+        """`event_types` are the codes 1, 2, ... of the histories; `numbers` names the products' numeric attributes."""
+        self.tables = tables
+        self.event_types = event_types
+        self.numbers = numbers
+
+    def build(self, asked: Asked, sources: Columns, pairs: Pairs) -> Columns:
+        """Name to [E] float32; the names and their order depend on the tables only."""
+        customer, product = pairs
+        columns: Columns = {"tower": asked.tower[customer, product]}
+        columns |= {name: values[customer, product] for name, values in sources.items()}
+        for name, values in (("tower", asked.tower), *sources.items()):
+            if name in _RANKED:
+                columns[f"{name}_rank"] = _log_rank(values)[customer, product]
+        columns |= self._activity(asked.now[customer], product)
+        columns |= {name: values[customer] for name, values in _customer(asked).items()}
+        columns |= self._attributes(asked, pairs)
+        columns |= self._touched(asked, pairs)
+        return {name: np.asarray(values, np.float32) for name, values in columns.items()}
+
+    def _activity(self, now: np.ndarray, product: np.ndarray) -> Columns:
+        activity = self.tables.activity
+        total = activity.before(product, now)
+        columns = {"count": np.log1p(total)}
+        for days in _WINDOWS:
+            columns[f"count_{days}d"] = np.log1p(total - activity.before(product, now - days * _DAY))
+        columns["age_last"], columns["age_first"] = activity.ages(product, now)
+        columns["trend"] = columns[f"count_{_WINDOWS[0]}d"] - columns[f"count_{_WINDOWS[-1]}d"]
+        return columns
+
+    def _attributes(self, asked: Asked, pairs: Pairs) -> Columns:
+        """Each number of the product, and its distance from the mean and the last of the customer's history."""
+        columns: Columns = {}
+        valid = asked.valid
+        last = np.where(valid.any(axis=1), valid.shape[1] - 1 - np.argmax(valid[:, ::-1], axis=1), 0)
+        for number, values in zip(self.numbers, self.tables.content.numbers.T, strict=True):
+            name = f"attribute_{number}"
+            touched = np.where(valid, values[asked.history.product], np.nan)
+            known = np.isfinite(touched)
+            with np.errstate(invalid="ignore"):
+                mean = np.where(known, touched, 0.0).sum(axis=1) / known.sum(axis=1)
+            columns[name] = values[pairs.product]
+            columns[f"{name}_from_mean"] = columns[name] - mean[pairs.customer]
+            columns[f"{name}_from_last"] = columns[name] - touched[np.arange(len(last)), last][pairs.customer]
+        return columns
+
+    def _touched(self, asked: Asked, pairs: Pairs) -> Columns:
+        """How often the customer touched the candidate himself, by type of event, and how long ago the last time."""
+        valid, history = asked.valid, asked.history
+        columns = {f"own_{name}": np.zeros(len(pairs.product), np.float32) for name in self.event_types}
+        age = np.full(len(pairs.product), np.nan, np.float32)
+        for start in range(0, len(age), _PAIRS_AT_ONCE):
+            part = slice(start, start + _PAIRS_AT_ONCE)
+            customer, product = pairs.customer[part], pairs.product[part]
+            same = (history.product[customer] == product[:, None]) & valid[customer]
+            kinds = history.event_type[customer]
+            for code, name in enumerate(self.event_types, start=1):
+                columns[f"own_{name}"][part] = (same & (kinds == code)).sum(axis=1)
+            latest = np.where(same, history.timestamp[customer], 0).max(axis=1)
+            age[part] = np.where(latest > 0, _log_seconds(asked.now[customer] - latest), np.nan)
+        return columns | {"own_age": age}
+
+
+_RANKED = frozenset({"tower", "ease", "transition_recent", "knn_recent"})
+"""Whose place in the customer's list is a feature beside the score."""
+
+
+def _history_weights(asked: Asked, products: int) -> dict[str, sparse.csr_matrix]:
+    """[B, P] per name: the distinct products of the history, with recency, and the last few one by one."""
+    valid = asked.valid
+    row, column = np.nonzero(valid)
+    product = asked.history.product[row, column]
+    from_end = valid.sum(axis=1)[row] - np.cumsum(valid, axis=1)[row, column]
+    shape = (len(valid), products)
+
+    def matrix(weight: np.ndarray) -> sparse.csr_matrix:
+        kept = weight > 0
+        return sparse.csr_matrix((weight[kept].astype(np.float32), (row[kept], product[kept])), shape=shape)
+
+    weights = {"all": matrix(np.ones(len(row))), "recent": matrix(_DECAY**from_end)}
+    weights["all"].data[:] = 1.0
+    weights |= {f"last_{step}": matrix(from_end == step - 1) for step in range(1, _RECENT + 1)}
+    return weights
+
+
+def _customer(asked: Asked) -> Columns:
+    """[B]: how long the history is, and when it began and ended."""
+    history = asked.history
+    length = history.length
+    has = length > 0
+    last = history.timestamp[np.arange(len(length)), np.maximum(length - 1, 0)]
+    return {
+        "length": length,
+        "since_last": np.where(has, _log_seconds(asked.now - last), np.nan),
+        "span": np.where(has, _log_seconds(last - history.timestamp[:, 0]), np.nan),
+    }
+
+
+def _log_seconds(micros: np.ndarray) -> np.ndarray:
+    return np.log1p(np.maximum(micros, 0) / 1e6)
+
+
+def _log_rank(scores: np.ndarray) -> np.ndarray:
+    """[B, P] float32: log of each item's place in its row, from 0."""
+    rank = np.empty(scores.shape, np.float32)
+    places = np.log1p(np.arange(scores.shape[1], dtype=np.float32))
+    np.put_along_axis(rank, np.argsort(-scores, axis=1, kind="stable"), places[None, :], axis=1)
+    return rank
+
+
+def _unit_rows(vectors: np.ndarray) -> np.ndarray:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9))
+
+
+def _mean_rows(weights: sparse.csr_matrix) -> sparse.csr_matrix:
+    return sparse.diags(1 / np.maximum(np.asarray(weights.sum(axis=1)).ravel(), 1e-9)) @ weights

@@ -1,0 +1,70 @@
+"""The second stage at work: candidates of each customer, their features, and their order by the boosted ranker."""
+
+import numpy as np
+from pydantic import Field
+
+from recsys.config import BaseConfig
+from recsys.ranking.boosted import BoostedRanker
+from recsys.ranking.candidates import CandidateConfig, candidate_mask
+from recsys.ranking.features import Asked, Columns, FeatureBuilder, Pairs, source_scores
+from recsys.ranking.tables import ItemTables
+
+_CUSTOMERS_AT_ONCE = 512
+"""Bounds the memory of [B, P] source scores."""
+_BELOW = 1.0
+"""What is no candidate comes so far below the worst candidate, in the towers' order."""
+
+
+class StageConfig(BaseConfig):
+    """What the second stage is, as it was chosen on validation."""
+
+    candidates: CandidateConfig = CandidateConfig()
+    rounds: int = Field(default=200, ge=1)
+    """Trees that are used."""
+    features: tuple[str, ...]
+    """The names of the ranker's features, in order."""
+    event_types: tuple[str, ...]
+    numbers: tuple[str, ...]
+
+
+class SecondStage:
+    """Ranks the candidates that the towers and the simple sources propose."""
+
+    def __init__(self, tables: ItemTables, ranker: BoostedRanker, config: StageConfig) -> None:
+        self.tables = tables
+        self.ranker = ranker
+        self.config = config
+        self._builder = FeatureBuilder(tables, config.event_types, config.numbers)
+
+    def score(self, asked: Asked, allowed: np.ndarray | None = None) -> np.ndarray:
+        """Scores of all products, [B, P] float32.
+
+        Args:
+            asked: the customers with the towers' scores.
+            allowed: [B, P] bool: the only products that will be looked at; None: all.
+        """
+        if allowed is None:
+            allowed = np.ones(asked.tower.shape, bool)
+        out = np.empty(asked.tower.shape, np.float32)
+        for start in range(0, len(out), _CUSTOMERS_AT_ONCE):
+            rows = np.arange(start, min(start + _CUSTOMERS_AT_ONCE, len(out)))
+            out[rows] = self._score(asked.take(rows), allowed[rows])
+        return out
+
+    def _score(self, asked: Asked, allowed: np.ndarray) -> np.ndarray:
+        sources = source_scores(self.tables, asked)
+        mask = candidate_mask(asked, sources, self.tables.activity, allowed, self.config.candidates)
+        pairs = Pairs(*np.nonzero(mask))
+        ranked = np.zeros(0, np.float32)
+        if len(pairs.product):
+            ranked = self.ranker.predict(self.features(asked, sources, pairs), self.config.rounds)
+        floor = np.zeros(len(allowed), np.float32)
+        np.minimum.at(floor, pairs.customer, ranked)
+        out = asked.tower - asked.tower.max(axis=1, keepdims=True) + floor[:, None] - _BELOW
+        out[pairs.customer, pairs.product] = ranked
+        return out
+
+    def features(self, asked: Asked, sources: Columns, pairs: Pairs) -> np.ndarray:
+        """[E, F] float32 in the ranker's order."""
+        columns = self._builder.build(asked, sources, pairs)
+        return np.stack([columns[name] for name in self.config.features], axis=1)

@@ -1,0 +1,62 @@
+"""What customers agree to."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
+from fastapi.concurrency import run_in_threadpool
+
+from serving.dependencies import ConsentWriter, ServicesDep, authorised_customer
+from serving.problems import RETRY_AFTER_SECONDS, ProblemError, problem_responses
+from serving.schemas import ConsentBatch, ConsentOut, ConsentResponse, Identifier
+from serving.store.consents import ConsentStore, GivenConsent
+from serving.store.database import StoreError
+
+router = APIRouter(prefix="/v1", tags=["consents"])
+CustomerPath = Annotated[Identifier, Path(description="Whose", examples=["c000001"])]
+
+
+@router.put(
+    "/customers/{customer_id}/consents",
+    summary="What a customer agrees to, or no longer agrees to",
+    responses=problem_responses(
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    ),
+)
+async def put_consents(
+    customer_id: CustomerPath,
+    body: ConsentBatch,
+    response: Response,
+    principal: ConsentWriter,
+    services: ServicesDep,
+) -> ConsentResponse:
+    """Counts from the very next request on. An answer that is older than a stored one changes nothing."""
+    authorised_customer(principal, customer_id)
+    response.headers["Cache-Control"] = "private, no-store"
+    now = services.clock()
+    if any(consent.given_at is not None and consent.given_at > now for consent in body.consents):
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "consents: given_at is in the future")
+    answers = [
+        GivenConsent(consent.purpose, consent.channel, consent.granted, consent.given_at or now)
+        for consent in body.consents
+    ]
+    try:
+        stored = await run_in_threadpool(ConsentStore(services.store).put, customer_id, answers)
+    except StoreError as error:
+        services.metrics.failures.labels("sql").inc()
+        raise ProblemError(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "nothing was stored; send the consents again",
+            {"Retry-After": str(RETRY_AFTER_SECONDS)},
+        ) from error
+    return ConsentResponse(
+        customer_id=customer_id,
+        consents=[
+            ConsentOut(purpose=answer.purpose, channel=answer.channel, granted=answer.granted, given_at=answer.since)
+            for answer in stored
+        ],
+    )

@@ -1,0 +1,90 @@
+"""kill -9 in the middle of 1,000 requests, over a real socket to a real process: no answered decision is lost."""
+
+import asyncio
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+
+from serving.live_server import free_port
+from serving.store.database import open_store, sqlite_url
+from serving.store.decisions import DecisionStore
+from serving.store.verification import verify
+from serving.testing import add_customer, bearer, confirm_facts, token_of
+
+ROOT = Path(__file__).parents[2]
+CLIENTS = 8
+REQUESTS = 1000
+START_SECONDS = 60.0
+
+
+@contextmanager
+def running_server(home: Path) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
+    port = free_port()
+    arguments = [sys.executable, "-m", "tests.serving.tiny_server", str(home), str(port)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(arguments, cwd=ROOT, env=environment)
+    address = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            assert httpx.get(f"{address}/readyz").status_code == 200
+            break
+        except httpx.TransportError:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    try:
+        yield process, address
+    finally:
+        process.kill()
+        process.wait(20)
+
+
+async def ask_until_it_dies(address: str, process: "subprocess.Popen[bytes]", kill_after: int) -> set[str]:
+    """The decision_ids of what was answered; the server is killed after so many answers."""
+    answered: set[str] = set()
+    left = iter(range(REQUESTS))
+    body = {"placements": [{"name": "home", "kind": "products", "limit": 3}]}
+
+    async def client(http: httpx.AsyncClient) -> None:
+        for number in left:
+            values = {**body, "customer_id": f"c{number % 20}"}
+            try:
+                response = await http.post("/v1/recommendations", json=values, headers=bearer(token_of(None)))
+            except httpx.TransportError:
+                return
+            assert response.status_code == 200
+            answered.add(response.json()["decision_id"])
+            if len(answered) == kill_after:
+                process.kill()
+
+    async with httpx.AsyncClient(base_url=address, timeout=30) as http:
+        await asyncio.gather(*(client(http) for _ in range(CLIENTS)))
+    return answered
+
+
+def test_kill_in_the_middle_of_a_thousand_requests_loses_no_answered_decision(tmp_path: Path) -> None:
+    with open_store(sqlite_url(tmp_path)) as store:
+        confirm_facts(store, datetime.now(UTC))
+        for number in range(20):
+            add_customer(store, f"c{number}")
+    with running_server(tmp_path) as (process, address):
+        answered = asyncio.run(ask_until_it_dies(address, process, random.randrange(300, 700)))
+        assert process.wait(20) == -9
+    assert list((tmp_path / "journal").rglob("*.journal"))
+    with running_server(tmp_path) as (_, address), open_store(sqlite_url(tmp_path)) as store:
+        logged = [row.decision_id for row in DecisionStore(store).walk()]
+        assert 300 <= len(answered) < REQUESTS
+        assert answered <= set(logged)
+        assert len(logged) == len(set(logged))
+        found = verify(store)
+        assert found.finding is None
+        assert found.rows == len(logged)

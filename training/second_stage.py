@@ -1,0 +1,206 @@
+"""Fits the second stage on answers that the first has not seen, and keeps it only if it helps.
+
+The towers and the simple sources learn from the training part; what customers took up in the validation part, with the
+features of just before, is what the boosted ranker learns from. Which ranker, and how many trees, is chosen by
+cross-validation over customers, and the towers alone are one of the choices.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from recsys.bundle import Bundle, PriorConfig, Ranking
+from recsys.data.splits import Part
+from recsys.modeling.two_tower import TwoTower
+from recsys.ranking.boosted import BoostedConfig, BoostedRanker, RankingRows
+from recsys.ranking.candidates import candidate_mask
+from recsys.ranking.features import Asked, FeatureBuilder, Pairs, source_scores
+from recsys.ranking.stage import StageConfig
+from recsys.ranking.tables import ItemTables, numeric_names
+from recsys.recommender import Recommender
+from recsys.schema import Kind
+from training.config import TrainConfig
+from training.dataset import Catalogue, Prepared
+from training.evaluate import FrozenSplit
+from training.item_tables import fit_tables
+from training.loop import loop_threads
+from training.packing import BundlePacker
+from training.queries import Queries
+from training.scoring import metrics_of, query_instant, read_queries
+
+_FEWEST_QUESTIONS = 50
+"""With fewer validation questions, cross-validation cannot tell: the towers are served alone."""
+
+
+class Trial(NamedTuple):
+    """One choice, cross-validated."""
+
+    name: str
+    ranker: BoostedConfig | None
+    """None: the towers alone."""
+    rounds: int
+    ndcg: float
+
+
+class FirstStage(NamedTuple):
+    """A model that has learned from the training part only."""
+
+    packer: BundlePacker
+    model: TwoTower
+    prepared: Prepared
+    prior: PriorConfig
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Questions whose answers are known, with the features of their candidates."""
+
+    queries: Queries
+    pairs: Pairs
+    rows: RankingRows
+    names: tuple[str, ...]
+    tower: np.ndarray
+    """[Q, P] float32."""
+
+    def dense(self, scores: np.ndarray) -> np.ndarray:
+        """[E] scores of the pairs to [Q, P], -inf elsewhere."""
+        out = np.full(self.tower.shape, -np.inf, np.float32)
+        out[self.pairs] = scores
+        return out
+
+    def mean_ndcg(self, scores: np.ndarray, k: int) -> float:
+        """Of [Q, P] scores."""
+        return float(metrics_of(scores, self.queries, k).ndcg.mean())
+
+
+class SecondStage:
+    """Chooses the second stage on the validation answers, and fits it for measuring and for serving."""
+
+    def __init__(self, first: FirstStage, split: FrozenSplit, parts: pl.DataFrame, config: TrainConfig) -> None:
+        """`parts` are the positives of customers who agreed to profiling."""
+        self._first = first
+        self._split = split
+        self._parts = parts
+        self._config = config
+        self._ranking = config.ranking
+        self._k = config.evaluation.k
+        validation = split.validation
+        self._known = [self._answers((Part.TRAIN,), validation)] if len(validation) else []
+        self.trials = self._try_all()
+        self.chosen = max(self.trials, key=lambda trial: trial.ndcg)
+        """Of equals, the simpler."""
+
+    def for_measuring(self) -> Bundle:
+        """The bundle that is measured on the frozen split.
+
+        Where only the validation part has answers, the ranker has learned from them: the towers are measured alone.
+        """
+        first, (part, queries) = self._first, self._split.measured
+        bundle = self._pack(queries)
+        if part is not Part.TEST or self.chosen.ranker is None:
+            return bundle
+        tables = self._tables((Part.TRAIN, Part.VALIDATION), self._split.catalogue, first.prepared)
+        return self._with_ranking(bundle, self._known, tables)
+
+    def for_serving(self, bundle: Bundle, everything: Prepared) -> Bundle:
+        """The refitted bundle, with a ranker that has learned from all answers that the first stage had not seen."""
+        if self.chosen.ranker is None:
+            return bundle
+        known = list(self._known)
+        if len(self._split.test):
+            known.append(self._answers((Part.TRAIN, Part.VALIDATION), self._split.test))
+        catalogue = self._split.catalogue
+        same = numeric_names(everything.inputs.products) == numeric_names(self._first.prepared.inputs.products)
+        tables = self._tables(tuple(Part), catalogue, everything if same else self._first.prepared)
+        return self._with_ranking(bundle, known, tables)
+
+    def report(self) -> dict[str, Any]:
+        """What was tried, with the cross-validated NDCG of each."""
+        return {
+            "chosen": self.chosen.name,
+            f"validation_ndcg@{self._k}": {trial.name: round(trial.ndcg, 4) for trial in self.trials},
+        }
+
+    def _pack(self, queries: Queries) -> Bundle:
+        first = self._first
+        until = query_instant(queries)
+        return first.packer.pack(first.model, first.prepared, self._split.catalogue, first.prior, until)
+
+    def _tables(self, keep: tuple[Part, ...], catalogue: Catalogue, prepared: Prepared) -> ItemTables:
+        return fit_tables(self._parts, keep, catalogue, prepared, self._ranking.tables)
+
+    def _answers(self, keep: tuple[Part, ...], queries: Queries) -> Answers:
+        """The candidates of the questions with their features and labels; simple sources learn from `keep`."""
+        recommender = Recommender(self._pack(queries))
+        rows = read_queries(recommender.reader, queries)
+        tower = recommender.tower_scores(recommender.encode_rows(rows), Kind.PRODUCTS)
+        asked = Asked(rows.history, rows.now, tower)
+        tables = self._tables(keep, self._split.catalogue, self._first.prepared)
+        sources = source_scores(tables, asked)
+        mask = candidate_mask(asked, sources, tables.activity, queries.allowed, self._ranking.candidates)
+        pairs = Pairs(*np.nonzero(mask))
+        columns = self._builder(tables).build(asked, sources, pairs)
+        relevant = queries.relevant.mask(np.arange(len(queries)), mask.shape[1])
+        features = np.stack(list(columns.values()), axis=1)
+        learned = RankingRows(features, relevant[pairs].astype(np.float32), pairs.customer)
+        return Answers(queries, pairs, learned, tuple(columns), tower)
+
+    def _builder(self, tables: ItemTables) -> FeatureBuilder:
+        inputs = self._first.prepared.inputs
+        return FeatureBuilder(tables, inputs.event_types, numeric_names(inputs.products))
+
+    def _try_all(self) -> list[Trial]:
+        if not self._known:
+            return [Trial("towers", None, 0, 0.0)]
+        answers = self._known[0]
+        trials = [Trial("towers", None, 0, answers.mean_ndcg(answers.tower, self._k))]
+        questions = np.unique(answers.rows.query[answers.rows.label > 0])
+        if self._ranking.enabled and len(questions) >= _FEWEST_QUESTIONS:
+            for ranker in self._ranking.rankers:
+                trials += self._cross_validate(answers, ranker)
+        return trials
+
+    def _cross_validate(self, answers: Answers, ranker: BoostedConfig) -> list[Trial]:
+        """One trial per number of trees; every question is answered by a ranker that has not seen it."""
+        step, seed = self._ranking.round_step, self._config.loop.seed
+        numbers = range(min(step, ranker.rounds), ranker.rounds + 1, step)
+        scores = {number: np.empty(len(answers.rows.label), np.float32) for number in numbers}
+        fold = np.random.default_rng(seed).permutation(len(answers.queries)) % self._ranking.folds
+        of_row = fold[answers.rows.query]
+        for held_out in range(self._ranking.folds):
+            model = BoostedRanker.fit(
+                answers.rows.take(of_row != held_out), ranker, seed, loop_threads(self._config.loop)
+            )
+            asked = of_row == held_out
+            for number in numbers:
+                scores[number][asked] = model.predict(answers.rows.features[asked], number)
+        return [
+            Trial(
+                f"{ranker.objective}, {number} trees", ranker, number, answers.mean_ndcg(answers.dense(values), self._k)
+            )
+            for number, values in scores.items()
+        ]
+
+    def _with_ranking(self, bundle: Bundle, known: list[Answers], tables: ItemTables) -> Bundle:
+        """The bundle with the chosen ranker, fitted on the known answers."""
+        chosen, inputs = self.chosen, self._first.prepared.inputs
+        assert chosen.ranker is not None  # noqa: S101 - asked before
+        starts = np.cumsum([0, *(len(part.queries) for part in known)])
+        rows = RankingRows(
+            np.concatenate([part.rows.features for part in known]),
+            np.concatenate([part.rows.label for part in known]),
+            np.concatenate([part.rows.query + start for part, start in zip(known, starts[:-1], strict=True)]),
+        )
+        ranker = chosen.ranker.model_copy(update={"rounds": chosen.rounds})
+        model = BoostedRanker.fit(rows, ranker, self._config.loop.seed, loop_threads(self._config.loop))
+        config = StageConfig(
+            candidates=self._ranking.candidates,
+            rounds=chosen.rounds,
+            features=known[0].names,
+            event_types=inputs.event_types,
+            numbers=numeric_names(inputs.products),
+        )
+        manifest = bundle.manifest.model_copy(update={"stage": config})
+        return bundle._replace(manifest=manifest, ranking=Ranking(tables, model, config))
