@@ -6,7 +6,7 @@ TORCH := $(shell grep '^torch==' requirements.txt)
 export HF_HUB_OFFLINE = 1
 export TRANSFORMERS_OFFLINE = 1
 
-.PHONY: install demo test test-all lint format clean
+.PHONY: install demo test test-all lint format peers clean
 
 install: $(STAMP)
 
@@ -37,5 +37,14 @@ test: lint
 test-all: lint
 	$(VENV)/bin/python -m pytest
 
+# RecTools' SASRec and BERT4Rec need an older numpy: a second environment, which `recsys benchmark` finds by itself.
+peers: .venv-peers/.installed
+
+.venv-peers/.installed: training/peers/requirements.txt
+	$(PYTHON) -m venv --clear .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --progress-bar on "$(TORCH)"
+	.venv-peers/bin/python -m pip install --quiet --progress-bar on --no-deps -r training/peers/requirements.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .recsys
+	rm -rf $(VENV) .venv-peers .recsys

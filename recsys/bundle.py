@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 from pydantic import Field
+from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file as load_weights
@@ -148,7 +149,7 @@ class Bundle(NamedTuple):
                 product_prior=vectors["prior"],
                 ranking=_load_ranking(folder, manifest.stage),
             )
-        except (OSError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        except (OSError, KeyError, TypeError, ValueError, SafetensorError, pl.exceptions.PolarsError) as error:
             raise ModelError(f"the bundle {folder} is incomplete ({error}): train again") from error
 
 

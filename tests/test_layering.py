@@ -23,10 +23,11 @@ CONTAINERS = (
 BASE = frozenset({"schema", "errors", "config"})
 FOUNDATION = BASE | {"data", "encoders", "features", "privacy"}
 MODELS = FOUNDATION | {"modeling"}
-RANKING = MODELS | {"retrieval", "policy"}
+CHOOSING = MODELS | {"retrieval", "policy"}
 
 # What each part of recsys may import of recsys, itself always included.
-# schema, errors, config < data, encoders, features < modeling < retrieval, policy < decisions, campaigns < bundle.
+# schema, errors, config < data, encoders, features < modeling < retrieval, policy, ranking < decisions, campaigns <
+# bundle.
 # `features/spec.py` and the rest of the foundation may use each other; cycles between files are refused below.
 ALLOWED: dict[str, frozenset[str]] = {
     "": frozenset(),  # recsys/__init__.py
@@ -40,12 +41,13 @@ ALLOWED: dict[str, frozenset[str]] = {
     "privacy": FOUNDATION | {"home"},  # the suppression list is the home's
     "simulator": FOUNDATION,
     "modeling": FOUNDATION,
+    "ranking": BASE | {"modeling"},  # the second stage: reads the first one's encodings and histories, nothing else
     "retrieval": MODELS,
     "policy": MODELS,
-    "bundle": RANKING | {"decisions", "campaigns"},
-    "recommender": RANKING | {"bundle", "metrics"},
-    "decisions": RANKING | {"bundle", "recommender"},
-    "campaigns": RANKING | {"bundle", "recommender", "decisions", "metrics"},
+    "bundle": CHOOSING | {"ranking", "decisions", "campaigns"},
+    "recommender": CHOOSING | {"ranking", "bundle", "metrics"},
+    "decisions": CHOOSING | {"ranking", "bundle", "recommender"},
+    "campaigns": CHOOSING | {"bundle", "recommender", "decisions", "metrics"},
     "metrics": frozenset({"schema"}),
 }
 COMPOSITION_ROOT = "recsys/cli/"

@@ -1,6 +1,7 @@
 """Measures models on the frozen split: the model, the baselines, the oracle where there is one; with intervals."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,15 @@ class FrozenSplit:
     catalogue: Catalogue
     validation: Queries
     test: Queries
+
+    def of(self, customers: Collection[str]) -> "FrozenSplit":
+        """The same, with the questions about these customers only."""
+        return replace(self, validation=self.validation.of(customers), test=self.test.of(customers))
+
+    @property
+    def learned_from(self) -> Queries:
+        """The questions that choices are made on: of the validation part, of the test part where it asks nothing."""
+        return self.validation if len(self.validation) else self.test
 
     @property
     def measured(self) -> tuple[Part, Queries]:

@@ -73,7 +73,7 @@ def _factorise(matrix: sparse.csr_matrix, config: FactorsConfig) -> np.ndarray:
     model = AlternatingLeastSquares(
         factors=config.size,
         regularization=L2,
-        alpha=ALPHA,
+        alpha=1 + ALPHA,
         iterations=config.iterations,
         num_threads=1,
         random_state=0,

@@ -1,5 +1,6 @@
 """The questions of a frozen split: for each customer, what came next, of what he could have been offered."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -41,6 +42,22 @@ class Queries:
 
     def __len__(self) -> int:
         return len(self.customer_ids)
+
+    def of(self, customers: Collection[str]) -> "Queries":
+        """The questions about these customers only."""
+        return self.take(np.flatnonzero([name in customers for name in self.customer_ids]))
+
+    def take(self, rows: np.ndarray) -> "Queries":
+        """Questions `rows`, [B] int."""
+        return Queries(
+            customer_ids=[self.customer_ids[row] for row in rows],
+            now=self.now[rows],
+            columns=self.columns[rows],
+            relevant=self.relevant.take(rows),
+            allowed=self.allowed[rows],
+            segments=[self.segments[row] for row in rows],
+            new_customer=self.new_customer[rows],
+        )
 
 
 def build_queries(

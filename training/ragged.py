@@ -30,6 +30,12 @@ class Ragged:
         out[row, self.values[first + np.arange(len(row))]] = True
         return out
 
+    def take(self, owners: np.ndarray) -> "Ragged":
+        """The lists of `owners`, [B] int, in that order."""
+        lists = [self[owner] for owner in owners.tolist()]
+        offsets = np.concatenate([[0], np.cumsum([len(one) for one in lists], dtype=np.int64)]).astype(np.int64)
+        return Ragged(offsets, np.concatenate([np.zeros(0, np.int64), *lists]))
+
     def __getitem__(self, owner: int) -> np.ndarray:
         return self.values[self.offsets[owner] : self.offsets[owner + 1]]
 

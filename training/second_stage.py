@@ -20,7 +20,7 @@ from recsys.ranking.features import Asked, FeatureBuilder, Pairs, source_scores
 from recsys.ranking.stage import StageConfig
 from recsys.ranking.tables import ItemTables, numeric_names
 from recsys.recommender import Recommender
-from recsys.schema import Kind
+from recsys.schema import CUSTOMER_ID, Kind
 from training.config import TrainConfig
 from training.dataset import Catalogue, Prepared
 from training.evaluate import FrozenSplit
@@ -30,6 +30,8 @@ from training.packing import BundlePacker
 from training.queries import Queries
 from training.scoring import metrics_of, query_instant, read_queries
 
+_QUESTIONS_AT_ONCE = 512
+"""Bounds the memory of the sources' scores, [Q, P] each."""
 _FEWEST_QUESTIONS = 50
 """With fewer validation questions, cross-validation cannot tell: the towers are served alone."""
 
@@ -86,7 +88,9 @@ class SecondStage:
         self._config = config
         self._ranking = config.ranking
         self._k = config.evaluation.k
-        validation = split.validation
+        self._agreed = split.of(set(parts[CUSTOMER_ID]))
+        """The questions about customers who agreed to profiling: nothing is learned from the others' answers."""
+        validation = self._agreed.validation
         self._known = [self._answers((Part.TRAIN,), validation)] if len(validation) else []
         self.trials = self._try_all()
         self.chosen = max(self.trials, key=lambda trial: trial.ndcg)
@@ -109,8 +113,8 @@ class SecondStage:
         if self.chosen.ranker is None:
             return bundle
         known = list(self._known)
-        if len(self._split.test):
-            known.append(self._answers((Part.TRAIN, Part.VALIDATION), self._split.test))
+        if len(self._agreed.test):
+            known.append(self._answers((Part.TRAIN, Part.VALIDATION), self._agreed.test))
         catalogue = self._split.catalogue
         same = numeric_names(everything.inputs.products) == numeric_names(self._first.prepared.inputs.products)
         tables = self._tables(tuple(Part), catalogue, everything if same else self._first.prepared)
@@ -138,18 +142,25 @@ class SecondStage:
         tower = recommender.tower_scores(recommender.encode_rows(rows), Kind.PRODUCTS)
         asked = Asked(rows.history, rows.now, tower)
         tables = self._tables(keep, self._split.catalogue, self._first.prepared)
-        sources = source_scores(tables, asked)
-        mask = candidate_mask(asked, sources, tables.activity, queries.allowed, self._ranking.candidates)
-        pairs = Pairs(*np.nonzero(mask))
-        columns = self._builder(tables).build(asked, sources, pairs)
-        relevant = queries.relevant.mask(np.arange(len(queries)), mask.shape[1])
-        features = np.stack(list(columns.values()), axis=1)
-        learned = RankingRows(features, relevant[pairs].astype(np.float32), pairs.customer)
-        return Answers(queries, pairs, learned, tuple(columns), tower)
-
-    def _builder(self, tables: ItemTables) -> FeatureBuilder:
         inputs = self._first.prepared.inputs
-        return FeatureBuilder(tables, inputs.event_types, numeric_names(inputs.products))
+        builder = FeatureBuilder(tables, inputs.event_types, numeric_names(inputs.products))
+        names: tuple[str, ...] = ()
+        pairs: list[Pairs] = []
+        features: list[np.ndarray] = []
+        for start in range(0, len(queries), _QUESTIONS_AT_ONCE):
+            chunk = np.arange(start, min(start + _QUESTIONS_AT_ONCE, len(queries)))
+            some = asked.take(chunk)
+            sources = source_scores(tables, some)
+            mask = candidate_mask(some, sources, tables.activity, queries.allowed[chunk], self._ranking.candidates)
+            local = Pairs(*np.nonzero(mask))
+            columns = builder.build(some, sources, local)
+            names = tuple(columns)
+            features.append(np.stack(list(columns.values()), axis=1))
+            pairs.append(Pairs(local.customer + start, local.product))
+        every = Pairs(*(np.concatenate(values) for values in zip(*pairs, strict=True)))
+        relevant = queries.relevant.mask(np.arange(len(queries)), tower.shape[1])
+        learned = RankingRows(np.concatenate(features), relevant[every].astype(np.float32), every.customer)
+        return Answers(queries, every, learned, names, tower)
 
     def _try_all(self) -> list[Trial]:
         if not self._known:

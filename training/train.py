@@ -14,6 +14,7 @@ from recsys.data.contract import Dataset
 from recsys.data.splits import Part
 from recsys.features.spec import FeatureManifest
 from recsys.modeling.two_tower import TwoTower
+from recsys.schema import CUSTOMER_ID
 from training.config import TrainConfig
 from training.dataset import DatasetBuilder, Prepared, load_catalogue, load_parts
 from training.evaluate import Evaluation, FrozenSplit, evaluate_bundle, load_split
@@ -70,7 +71,7 @@ class Training:
         builder = DatasetBuilder(self.dataset, self.home, self.config.encoding)
         say("joining features to labels")
         prepared = builder.build((Part.TRAIN,), split.catalogue)
-        queries = split.validation if len(split.validation) else split.test
+        queries = split.of(set(builder.parts[CUSTOMER_ID])).learned_from
         scorer = TrainingScorer(prepared, split.catalogue, queries, self.config.evaluation.k)
         result = self._train(prepared, "selection", scorer, None, progress)
         prior = self._choose_prior(result.model, scorer, split)

@@ -1,7 +1,7 @@
 """Names of people: announced ones ("my name is", "Mrs", 我叫), signatures, and those of a list."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -10,9 +10,10 @@ from recsys.config import BaseConfig
 from recsys.privacy.spans import Placeholder, Span
 
 FLAG: Final = (
-    r"(?i:\bname\b|\bnamed\b|\bcalled\b|\b(?:mr|mrs|ms|miss|mx|dr|prof|herr|frau|mme|mlle|sr|sra|señora?|sig|signora)\b)"
-    r"|(?i:regards|sincerely|yours|cheers|thanks|thank you|this is|i am|i'm|signed|appelle|me llamo|nombre|chiamo|nome|"
-    r"heiße|heisse|naam)|我叫|名字|姓名|户主|先生|女士|小姐"
+    r"(?i:\bname\b|\bcalled\b|account holder|appelle|me llamo|nombre|chiamo|chamo|nome|mon nom|heiße|heisse|naam|heet)"
+    r"|(?i:\b(?:mr|mrs|ms|miss|mx|dr|prof|herr|frau|mme|mlle|sr|sra|señora?|sig|signora)\b)"
+    r"|(?i:regards|sincerely|yours|cheers|thanks|thank you|signed|truly|faithfully)[,!.:\s-]+\p{Lu}"
+    r"|(?i:this is|it is|i am|i['’]m)\s+\p{Lu}|我叫|名字|本人叫|姓名|户主|先生|女士|小姐"
 )
 """Finds every text that could announce a name (for polars: no lookaround)."""
 _DATA: Final = Path(__file__).parent / "data" / "names.yaml"
@@ -96,7 +97,7 @@ def find_listed_names(text: str, names: Collection[str]) -> Iterator[Span]:
 
     Args:
         text: any text.
-        names: in lower case, of up to three words.
+        names: of up to three words, as `written_forms` gives them.
     """
     words = list(_WORDS.finditer(text))
     for first, word in enumerate(words):
@@ -104,9 +105,18 @@ def find_listed_names(text: str, names: Collection[str]) -> Iterator[Span]:
             continue
         for count in range(_MOST_WORDS, 0, -1):
             end = words[min(first + count, len(words)) - 1].end()
-            if text[word.start() : end].lower() in names:
+            if text[word.start() : end] in names:
                 yield Span(word.start(), _with_family_name(text, end), Placeholder.NAME)
                 break
+
+
+def written_forms(names: Iterable[str]) -> frozenset[str]:
+    """How names are written with a capital.
+
+    >>> sorted(written_forms(["maria de souza"]))
+    ['MARIA DE SOUZA', 'Maria De Souza', 'maria de souza']
+    """
+    return frozenset(form for name in names for form in (name, name.title(), name.upper()))
 
 
 def find_unspaced_names(text: str, names: Collection[str]) -> Iterator[Span]:

@@ -145,7 +145,7 @@ class Redactor:
     @cached_property
     def _names(self) -> frozenset[str]:
         common: Sequence[str] = names.common_names() if self._config.common_names else ()
-        return frozenset(name.lower() for name in (*self._config.names, *common))
+        return names.written_forms((*self._config.names, *common))
 
     @cached_property
     def _unspaced_names(self) -> tuple[str, ...]:
@@ -160,6 +160,5 @@ class Redactor:
         """Whether a text can hold anything to redact."""
         flag = pl.col("text").str.contains(_FLAG)
         if self._names:
-            listed = sorted({*self._names, *self._config.names})
-            flag |= pl.col("text").str.contains_any(listed, ascii_case_insensitive=True)
+            flag |= pl.col("text").str.contains_any(sorted(self._names))
         return flag.fill_null(value=False)

@@ -49,14 +49,33 @@ class Activity(NamedTuple):
         return self.cumulative[product, np.clip(place, 0, self.cumulative.shape[1] - 1)]
 
     def ages(self, product: np.ndarray, instant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `Ages.before`, for one question."""
+        return Ages.of(self).before(product, instant)
+
+
+class Ages(NamedTuple):
+    """How long ago each product was taken up for the last and the first time: made once, asked often."""
+
+    activity: Activity
+    latest: np.ndarray
+    """[P, T + 1] int64: at the beginning of each bin, the end of the last one with an event."""
+    first: np.ndarray
+    """[P] int64: the end of the first bin with an event."""
+
+    @classmethod
+    def of(cls, activity: Activity) -> "Ages":
+        """Of the products of `activity`."""
+        grew = np.diff(activity.cumulative, axis=1, prepend=0) > 0
+        edges = np.arange(activity.cumulative.shape[1])
+        latest = np.maximum.accumulate(np.where(grew, edges, 0), axis=1)
+        return cls(activity, latest, (activity.cumulative == 0).sum(axis=1))
+
+    def before(self, product: np.ndarray, instant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """[N] days since each product's last and first event before each instant; NaN where it has none."""
-        seen = self.before(product, instant)
-        rows = self.cumulative[product]
-        last = (rows < seen[:, None]).sum(axis=1)
-        first = (rows == 0).sum(axis=1)
-        nothing = seen == 0
-        width = self.width / _DAY
-        days = (instant - self.start) / _DAY
-        age = days[:, None] - np.stack([last, first], axis=1) * width
-        age[nothing] = np.nan
-        return age[:, 0].astype(np.float32), age[:, 1].astype(np.float32)
+        start, width, cumulative = self.activity
+        place = np.clip((instant - start) // width, 0, cumulative.shape[1] - 1)
+        days, bin_days = (instant - start) / _DAY, width / _DAY
+        known = cumulative[product, place] > 0
+        last = np.where(known, days - self.latest[product, place] * bin_days, np.nan)
+        first = np.where(known, days - self.first[product] * bin_days, np.nan)
+        return last.astype(np.float32), first.astype(np.float32)

@@ -61,6 +61,8 @@ class BoostedRanker:
     """Scores rows; higher is better. With objective `binary` the score is a log-odds."""
 
     def __init__(self, text: str) -> None:
+        if not _is_whole(text):
+            raise ModelError("the bundle's ranker cannot be read (it is not whole): train again")
         try:
             self._booster = lightgbm.Booster(model_str=text)
         except lightgbm.basic.LightGBMError as error:
@@ -87,3 +89,12 @@ class BoostedRanker:
     def gains(self) -> np.ndarray:
         """[F]: how much each feature lowered the loss."""
         return np.asarray(self._booster.feature_importance("gain"))
+
+
+def _is_whole(text: str) -> bool:
+    """Whether the text ends where its header says: LightGBM ends the process over a tree that was cut off."""
+    header, begins, trees = text.partition("\n\nTree=")
+    sizes = next((line for line in header.splitlines() if line.startswith("tree_sizes=")), "")
+    length = sum(int(size) for size in sizes.removeprefix("tree_sizes=").split())
+    body = (begins[2:] + trees).encode()
+    return bool(begins) and body[length:].lstrip().startswith(b"end of trees")

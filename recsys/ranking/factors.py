@@ -4,7 +4,7 @@ import numpy as np
 from scipy import sparse
 
 ALPHA = 10.0
-"""Confidence of an item that a customer has, beside 1 for the others."""
+"""An item that a customer has is 1 + ALPHA times as sure as the others (the library `implicit` calls the sum alpha)."""
 L2 = 5.0
 
 

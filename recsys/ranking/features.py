@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from recsys.modeling.reader import HistoryArrays
+from recsys.ranking.activity import Ages
 from recsys.ranking.factors import fold_in
 from recsys.ranking.tables import ItemTables
 
@@ -80,6 +81,7 @@ class FeatureBuilder:
         self.tables = tables
         self.event_types = event_types
         self.numbers = numbers
+        self._ages = Ages.of(tables.activity)
 
     def build(self, asked: Asked, sources: Columns, pairs: Pairs) -> Columns:
         """Name to [E] float32; the names and their order depend on the tables only."""
@@ -101,7 +103,7 @@ class FeatureBuilder:
         columns = {"count": np.log1p(total)}
         for days in _WINDOWS:
             columns[f"count_{days}d"] = np.log1p(total - activity.before(product, now - days * _DAY))
-        columns["age_last"], columns["age_first"] = activity.ages(product, now)
+        columns["age_last"], columns["age_first"] = self._ages.before(product, now)
         columns["trend"] = columns[f"count_{_WINDOWS[0]}d"] - columns[f"count_{_WINDOWS[-1]}d"]
         return columns
 

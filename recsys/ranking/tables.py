@@ -121,7 +121,7 @@ def _centred_unit(vectors: np.ndarray) -> np.ndarray:
 def numeric_names(encoding: EntityEncoding) -> tuple[str, ...]:
     """The names of the columns of `ContentTables.numbers`."""
     kinds = (FeatureKind.NUMERIC, FeatureKind.TIMESTAMP)
-    return tuple(column.key.split("__")[1] for group in encoding.groups for column in group.of_kind(*kinds))
+    return tuple(column.key.split("__", 1)[1] for group in encoding.groups for column in group.of_kind(*kinds))
 
 
 def _pack(name: str, matrix: sparse.csr_matrix) -> Arrays:

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 import orjson
-from sqlalchemy import Boolean, Column, ColumnElement, String, bindparam, cast, literal, null, select, union_all
+from sqlalchemy import Boolean, Column, ColumnElement, String, bindparam, cast, func, literal, null, select, union_all
 
 from recsys.policy.facts import NOT_A_TIME as OPEN
 from recsys.policy.facts import (
@@ -25,6 +25,7 @@ from serving.store.tables import (
     ALL_CHANNELS,
     UtcTime,
     applications,
+    capacity_reservations,
     consents,
     contacts,
     customer_facts,
@@ -41,7 +42,16 @@ _TIMES: Final = ("updated_at", "risk_assessed_at", "loaded_at")
 _NAMES: Final = tuple(str(column.name) for column in customer_facts.columns)
 _FACTS: Final = select(customer_facts).where(customer_facts.c.customer_id == bindparam("id"))
 _DATASET: Final = select(dataset_facts.c.keeps_consents, dataset_facts.c.kept, dataset_facts.c.confirmed_at)
-_TAKEN: Final = select(product_capacity.c.product_id, product_capacity.c.sold + product_capacity.c.reserved)
+_EXPIRED: Final = (  # reservations that hold their unit no more: the next one who asks for it frees it
+    select(func.count())
+    .where(
+        capacity_reservations.c.product_id == product_capacity.c.product_id,
+        capacity_reservations.c.state == "reserved",
+        capacity_reservations.c.expires_at <= bindparam("now"),
+    )
+    .scalar_subquery()
+)
+_TAKEN: Final = select(product_capacity.c.product_id, product_capacity.c.sold + product_capacity.c.reserved - _EXPIRED)
 
 
 class Relation(NamedTuple):
@@ -152,7 +162,7 @@ class FactStore:
             facts = connection.execute(_FACTS, {"id": customer_id}).first()
             dataset = connection.execute(_DATASET).first()
             rows = connection.execute(_RELATED, key).all()
-            taken = connection.execute(_TAKEN).all()
+            taken = connection.execute(_TAKEN, {"now": now}).all()
         found: dict[str, list[Any]] = {name: [] for name in ("held", "declined", "pending", "consent", "contact")}
         for kind, name, channel, granted, since, until in rows:
             if kind == "consent":

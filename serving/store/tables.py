@@ -167,7 +167,7 @@ product_capacity = Table(
     METADATA,
     Column("product_id", String, primary_key=True),
     Column("units", BigInteger, nullable=False),  # how many may be sold
-    Column("sold", BigInteger, nullable=False),  # since that number was set
+    Column("sold", BigInteger, nullable=False),  # so far
     Column("reserved", BigInteger, nullable=False),  # about to be sold
 )
 

@@ -164,5 +164,10 @@ def test_vectors_from_the_online_store_equal_those_from_the_offline_join(trained
     instants = np.full(len(known), int(now.timestamp() * 1e6), np.int64)
     from_offline = recommender.encode_columns(offline.to_dict(), instants, [None] * len(known))
     from_online = recommender.encode([rows[name] or {} for name in known], [now] * len(known))
-    np.testing.assert_allclose(from_online, from_offline, rtol=1e-4, atol=1e-5)
-    assert np.ptp(recommender.score(from_online, Kind.PRODUCTS)) > 0
+    np.testing.assert_allclose(from_online.vectors, from_offline.vectors, rtol=1e-4, atol=1e-5)
+    for one, other in zip(from_online.history, from_offline.history, strict=True):
+        np.testing.assert_array_equal(one, other)
+    online_scores, offline_scores = (recommender.score(s, Kind.PRODUCTS) for s in (from_online, from_offline))
+    # A tree may send a score that differs in its last bit to another leaf: nearly all are equal, not all.
+    assert np.isclose(online_scores, offline_scores, rtol=1e-3, atol=1e-3).mean() > 0.99
+    assert np.ptp(online_scores) > 0

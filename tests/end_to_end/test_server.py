@@ -287,7 +287,10 @@ def test_server_stranger_who_agreed_to_nothing_becomes_no_feature(live: Live) ->
 
 def test_server_consent_withdrawn_counts_from_the_very_next_answer(live: Live, known: Iterator[str]) -> None:
     customer = next(known)
-    assert live.ask(customer)["placements"][2]["items"]
+    live.agree(customer, "profiling", "marketing")
+    before = live.ask(customer)
+    assert before["mode"] != "popular"
+    assert before["placements"][2]["items"]
     live.agree(customer, "profiling", "marketing", granted=False)
     answer = live.ask(customer)
     assert answer["mode"] == "popular"

@@ -36,6 +36,17 @@ from serving.store.tables import decisions, events
 from serving.store.verification import verify
 from tests.privacy.conftest import World, run
 
+PLACES = {
+    "store.db",
+    "feast/online.db",
+    "feast/materialised/customer_text.parquet",
+    "features/customer_text.parquet",
+    "features/customer_history.parquet",
+    "exports/lists.parquet",
+    "exports/audience.csv",
+    "logs/server.log",
+    "runs/abc/selection.checkpoint",
+}
 CUSTOMER_TABLES = ("customers", "events", "messages", "transactions", "consents")
 
 
@@ -63,20 +74,24 @@ def grep(folder: Path, who: str, skip: str = "") -> list[str]:
     return found
 
 
+def places(folder: Path, who: str) -> set[str]:
+    """The same, a database and its log as one."""
+    return {name.removesuffix("-wal") for name in grep(folder, who)}
+
+
 def certificates(world: World) -> list[Path]:
     return sorted((world.home / "privacy" / "certificates").glob("*.json"))
 
 
 def test_erase_leaves_nothing_of_him_in_the_home_and_everything_of_others(world: World) -> None:
-    before = grep(world.home, world.customer)
-    assert {"store.db", "feast/online.db", "features/customer_text.parquet", "exports/audience.csv"} <= set(before)
+    assert places(world.home, world.customer) >= PLACES
     others = {path: pl.read_parquet(path) for path in (world.home / "features").glob("customer_*.parquet")}
     raw = {path: path.read_bytes() for path in world.data.rglob("*") if path.is_file()}
     assert erase(world) == 0
     assert grep(world.home, world.customer) == []
     for path, frame in others.items():
         assert pl.read_parquet(path).equals(frame.filter(pl.col(CUSTOMER_ID) != world.customer)), path
-    assert {"exports/audience.csv", "store.db", "feast/online.db"} <= set(grep(world.home, world.other))
+    assert PLACES - {"runs/abc/selection.checkpoint"} <= places(world.home, world.other)
     assert {path: path.read_bytes() for path in raw} == raw, "raw data is only touched by --dataset"
 
 

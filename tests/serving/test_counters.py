@@ -96,6 +96,13 @@ def test_capacity_released_and_expired_units_are_free_again(store: Store) -> Non
     assert taken(store) == (1, 0)
 
 
+def test_capacity_expired_reservation_is_no_fact_any_more(store: Store) -> None:
+    limited(store, 1)
+    CapacityStore(store).reserve("r1", "c1", "p1", NOW, HOUR)
+    assert FactStore(store).read("c2", NOW).taken == {"p1": 1}
+    assert FactStore(store).read("c2", NOW + HOUR).taken == {"p1": 0}
+
+
 def test_capacity_released_reservation_is_not_taken_up_again(store: Store) -> None:
     limited(store, 5)
     book = CapacityStore(store)
