@@ -25,18 +25,22 @@ from recsys.config import BaseConfig
 from recsys.errors import ModelError
 from recsys.modeling.two_tower import ModelInputs, TwoTowerConfig
 from recsys.ranking.boosted import BoostedRanker
+from recsys.ranking.interest import Interest, InterestTables
+from recsys.ranking.profiles import Profiles
 from recsys.ranking.stage import StageConfig
 from recsys.ranking.tables import ItemTables
 from recsys.retrieval.popularity import Popularity, PopularityConfig
 from recsys.schema import PolicyName
 
-BUNDLE_FORMAT = 2
+BUNDLE_FORMAT = 3
 SELECTION = "selection"
 _MANIFEST = "manifest.json"
 _WEIGHTS = "weights.safetensors"
 _VECTORS = "vectors.safetensors"
 _TABLES = "item_tables.safetensors"
 _RANKER = "ranker.txt"
+_INTEREST = "interest.txt"
+_INTEREST_TABLES = "interest.safetensors"
 
 
 class PriorConfig(BaseConfig):
@@ -88,6 +92,7 @@ class Ranking(NamedTuple):
     tables: ItemTables
     ranker: BoostedRanker
     config: StageConfig
+    interest: Interest | None = None
 
 
 class Bundle(NamedTuple):
@@ -118,6 +123,9 @@ class Bundle(NamedTuple):
         if self.ranking is not None:
             save_arrays(self.ranking.tables.to_arrays(), temporary / _TABLES)
             (temporary / _RANKER).write_text(self.ranking.ranker.text)
+            if self.ranking.interest is not None:
+                (temporary / _INTEREST).write_text(self.ranking.interest.model.text)
+                save_arrays(self.ranking.interest.tables.to_arrays(), temporary / _INTEREST_TABLES)
         if self.contents is not None and self.content_popularity is not None:
             self.contents.write_parquet(temporary / "contents.parquet")
             _save_popularity(self.content_popularity, temporary / "content_popularity.safetensors")
@@ -147,7 +155,7 @@ class Bundle(NamedTuple):
                 if has_contents
                 else None,
                 product_prior=vectors["prior"],
-                ranking=_load_ranking(folder, manifest.stage),
+                ranking=_load_ranking(folder, manifest),
             )
         except (OSError, KeyError, TypeError, ValueError, SafetensorError, pl.exceptions.PolarsError) as error:
             raise ModelError(f"the bundle {folder} is incomplete ({error}): train again") from error
@@ -163,11 +171,18 @@ def _read_manifest(folder: Path) -> BundleManifest:
     return BundleManifest.parse(values, source=str(path))
 
 
-def _load_ranking(folder: Path, config: StageConfig | None) -> Ranking | None:
+def _load_ranking(folder: Path, manifest: BundleManifest) -> Ranking | None:
+    config = manifest.stage
     if config is None:
         return None
     tables = ItemTables.from_arrays(load_arrays(folder / _TABLES))
-    return Ranking(tables, BoostedRanker((folder / _RANKER).read_text()), config)
+    interest = None
+    if config.interest is not None:
+        arrays, inputs = load_arrays(folder / _INTEREST_TABLES), manifest.inputs
+        customers = Profiles.from_arrays("customers", arrays, inputs.customers.group_names())
+        known = InterestTables.build(customers, arrays["products"], list(config.interest.products), inputs.customers)
+        interest = Interest(known, tables, BoostedRanker((folder / _INTEREST).read_text()), config.interest)
+    return Ranking(tables, BoostedRanker((folder / _RANKER).read_text()), config, interest)
 
 
 def _save_popularity(popularity: Popularity, path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from recsys.bundle import Bundle
 from recsys.modeling.batches import HistoryBatch
-from recsys.modeling.encoding import Columns
+from recsys.modeling.encoding import Columns, EntityRows
 from recsys.modeling.reader import HISTORY_VIEW, CustomerRows, HistoryArrays, ModelReader
 from recsys.modeling.two_tower import ItemVectors, TwoTower
 from recsys.ranking.features import Asked
@@ -28,12 +28,13 @@ class CustomerStates(NamedTuple):
     history: HistoryArrays
     now: np.ndarray
     """[B] int64 epoch µs."""
+    columns: EntityRows
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def __getitem__(self, rows: Any) -> "CustomerStates":  # type: ignore[override]
-        return CustomerStates(self.vectors[rows], self.history.take(rows), self.now[rows])
+        return CustomerStates(self.vectors[rows], self.history.take(rows), self.now[rows], self.columns.take(rows))
 
 
 class Recommender:
@@ -91,7 +92,8 @@ class Recommender:
         total = len(rows.channel)
         parts = [self._encode(rows.take(np.arange(i, min(i + _CHUNK, total)))) for i in range(0, total, _CHUNK)]
         nobody = np.zeros((0, self._candidates[Kind.PRODUCTS].shape[1]), np.float32)
-        return CustomerStates(np.concatenate(parts) if parts else nobody, rows.history, rows.now)
+        vectors = np.concatenate(parts) if parts else nobody
+        return CustomerStates(vectors, rows.history, rows.now, rows.columns)
 
     def _encode(self, rows: CustomerRows) -> np.ndarray:
         with torch.inference_mode():
@@ -119,7 +121,7 @@ class Recommender:
         tower = self.tower_scores(states, kind)
         if self.stage is None or kind is not Kind.PRODUCTS:
             return tower
-        return self.stage.score(Asked(states.history, states.now, tower), allowed)
+        return self.stage.score(Asked(states.history, states.now, tower, states.columns), allowed)
 
     def tower_scores(self, states: CustomerStates, kind: Kind) -> np.ndarray:
         """[B, N] float32: the first stage's scores, inner products."""

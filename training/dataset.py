@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from recsys.data.contract import Dataset
-from recsys.data.splits import Part, assign_parts
+from recsys.data.splits import ORDER_TIMESTAMP, Part, assign_parts, resolve_split
 from recsys.errors import DatasetError
 from recsys.features.consent import Consent, Purpose
 from recsys.features.spec import (
@@ -22,7 +22,7 @@ from recsys.features.spec import (
     feature_name,
 )
 from recsys.modeling.encoding import EncodingConfig, EntityEncoding, EntityRows
-from recsys.modeling.reader import ModelReader
+from recsys.modeling.reader import HistoryArrays, ModelReader
 from recsys.modeling.two_tower import ModelInputs
 from recsys.schema import CONTENT_ID, CUSTOMER_ID, EVENT_TIMESTAMP, EVENT_TYPE, PRODUCT_ID, EventType, PolicyName, Table
 from training.examples import (
@@ -34,6 +34,7 @@ from training.examples import (
     Ragged,
     TrainingSet,
     locate_labels,
+    point_in_time,
     select_labels,
 )
 from training.point_in_time import join_features
@@ -171,7 +172,7 @@ class DatasetBuilder:
         Raises:
             DatasetError: there is no label in these parts.
         """
-        labels = select_labels(self.parts, keep, max(1, self.manifest.history_length // 2))
+        labels = select_labels(self.parts, keep, max(1, self.manifest.history_length // 2), self._lead())
         if labels.is_empty():
             raise DatasetError(
                 str(self.dataset.path), ["no positive event in the training part: move the split's times"]
@@ -179,20 +180,28 @@ class DatasetBuilder:
         joined = join_customers(self.home, labels, customer_views(self.manifest))
         inputs = self._inputs(labels, joined, catalogue)
         reader = ModelReader(inputs, catalogue.product_ids, catalogue.content_ids)
-        anchors = labels.filter(pl.col(ROW_ID) == pl.col(ANCHOR))
+        anchors = labels.filter(pl.col(ROW_ID) == pl.col(ANCHOR)).with_columns(
+            point_in_time(pl.col(ORDER_TIMESTAMP)).alias(EVENT_TIMESTAMP)
+        )
         histories = join_customers(self.home, anchors, [ViewName.CUSTOMER_HISTORY])
         event_ids = histories[feature_name(ViewName.CUSTOMER_HISTORY, "event_ids")]
         places = locate_labels(labels, anchors.select(ROW_ID).with_columns(event_ids=event_ids))
         columns, row = self._distinct_columns(inputs.customers, labels, joined)
+        windows = reader.read_histories(histories.to_dict(), len(histories))
         training = TrainingSet(
-            labels=_label_arrays(labels, places, row, reader, catalogue),
+            labels=_label_arrays(labels, places, row, reader, catalogue, windows),
             columns=columns,
-            windows=reader.read_histories(histories.to_dict(), len(histories)),
+            windows=windows,
             own_products=self._own_products(labels, catalogue),
             product_counts=_counts(labels, PRODUCT_ID, catalogue.product_ids),
             content_counts=_counts(labels, CONTENT_ID, catalogue.content_ids),
         )
         return Prepared(inputs, training, *item_rows(inputs, catalogue), catalogue.product_of_content())
+
+    def _lead(self) -> timedelta:
+        """How far the questions of the split look ahead: as long as the test part is."""
+        split = resolve_split(self.dataset)
+        return timedelta(0) if split.test_start is None else self.dataset.end() - split.test_start
 
     def _inputs(self, labels: pl.DataFrame, joined: pl.DataFrame, catalogue: Catalogue) -> ModelInputs:
         manifest, config = self.manifest, self.config
@@ -258,7 +267,12 @@ def customer_index(labels: pl.DataFrame) -> dict[str, int]:
 
 
 def _label_arrays(
-    labels: pl.DataFrame, places: pl.DataFrame, row: np.ndarray, reader: ModelReader, catalogue: Catalogue
+    labels: pl.DataFrame,
+    places: pl.DataFrame,
+    row: np.ndarray,
+    reader: ModelReader,
+    catalogue: Catalogue,
+    windows: HistoryArrays,
 ) -> Labels:
     kept = labels.join(places, on=ROW_ID, how="inner", maintain_order="left")
     customers = customer_index(labels)
@@ -273,7 +287,7 @@ def _label_arrays(
         window=kept[WINDOW].to_numpy(),
         position=kept[POSITION].to_numpy(),
         row=row[kept[ROW_ID].to_numpy()],
-    )
+    ).read_at(_instants(kept), windows)
 
 
 def _instants(labels: pl.DataFrame) -> np.ndarray:

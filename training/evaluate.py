@@ -24,7 +24,7 @@ from recsys.retrieval.popularity import PopularityConfig
 from recsys.schema import Modality
 from training.config import EvaluationConfig
 from training.dataset import Catalogue, load_catalogue, load_parts
-from training.queries import Queries, build_queries
+from training.queries import Queries, QueryBuilder
 from training.scoring import (
     fit_popularity,
     metrics_of,
@@ -48,6 +48,11 @@ class FrozenSplit:
     catalogue: Catalogue
     validation: Queries
     test: Queries
+    builder: QueryBuilder
+
+    def earlier(self, at_most: int) -> list[Queries]:
+        """Questions about times before the validation part, whose answers are in the training part."""
+        return self.builder.earlier(at_most)
 
     def of(self, customers: Collection[str]) -> "FrozenSplit":
         """The same, with the questions about these customers only."""
@@ -75,14 +80,13 @@ def load_split(dataset: Dataset, home: Path) -> FrozenSplit:
     split = resolve_split(dataset)
     catalogue = load_catalogue(dataset, home, manifest, split.test_start or dataset.end())
     policy = PolicyEngine(load_pack(dataset.config.policy), dataset.config.repeatable)
-    validation, test = (
-        build_queries(dataset, home, parts, part, catalogue, policy) for part in (Part.VALIDATION, Part.TEST)
-    )
+    builder = QueryBuilder(dataset, home, parts, catalogue, policy)
+    validation, test = (builder.of_part(part) for part in (Part.VALIDATION, Part.TEST))
     if not len(validation) and not len(test):
         raise DatasetError(
             str(dataset.path), ["no customer takes up anything new after the split's times: move them earlier"]
         )
-    return FrozenSplit(dataset, parts, catalogue, validation, test)
+    return FrozenSplit(dataset, parts, catalogue, validation, test, builder)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ and the causal encoder's state before each of them is that label's history. Ever
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,7 @@ import polars as pl
 from recsys.data.splits import ORDER_TIMESTAMP, PART, Part
 from recsys.modeling.encoding import EntityRows
 from recsys.modeling.reader import HistoryArrays
-from recsys.schema import CUSTOMER_ID, EVENT_ID
+from recsys.schema import CUSTOMER_ID, EVENT_ID, PRODUCT_ID
 from training.ragged import Ragged
 
 ROW_ID = "row_id"
@@ -25,17 +26,24 @@ POSITION = "history_position"
 _BATCHES_SORTED_TOGETHER = 8
 
 
-def select_labels(parts: pl.DataFrame, keep: tuple[Part, ...], stride: int) -> pl.DataFrame:
+def select_labels(
+    parts: pl.DataFrame, keep: tuple[Part, ...], stride: int, lead: timedelta = timedelta(0)
+) -> pl.DataFrame:
     """The labels of the given parts, each with the row_id of its window's anchor.
+
+    Who is asked about long before he acts has not looked at the product yet. Who applies for a product has mostly
+    clicked on it a minute before, and from such labels a model learns no more than that. So where questions look
+    ahead, the features of a label are those of before the customer first touched its product within `lead`.
 
     Args:
         parts: positives with order_timestamp and part, as `recsys.data.splits.assign_parts` makes them.
         keep: the parts to learn from.
         stride: at most so many labels share a window.
+        lead: how far the questions look ahead; zero where they ask what comes next.
 
     Returns:
         The kept rows in customer and time order with `row_id`, `anchor` and `event_timestamp` (point in time of the
-        features: one microsecond before the label).
+        features: one microsecond before the label, or before the first touch of its product within `lead`).
     """
     labels = parts.filter(pl.col(PART).is_in([str(part) for part in keep])).sort(CUSTOMER_ID, ORDER_TIMESTAMP)
     from_end = (pl.len() - 1 - pl.int_range(pl.len())).over(CUSTOMER_ID)
@@ -44,10 +52,16 @@ def select_labels(parts: pl.DataFrame, keep: tuple[Part, ...], stride: int) -> p
         .with_columns(pl.col(ROW_ID).cast(pl.Int64), bucket=from_end // stride)
         .with_columns(
             pl.col(ROW_ID).max().over(CUSTOMER_ID, "bucket").alias(ANCHOR),
-            event_timestamp=point_in_time(pl.col(ORDER_TIMESTAMP)),
+            event_timestamp=point_in_time(pl.col(ORDER_TIMESTAMP) if lead == timedelta(0) else _first_touch(lead)),
         )
         .drop("bucket")
     )
+
+
+def _first_touch(lead: timedelta) -> pl.Expr:
+    """The first time within `lead` before a label that its customer took an interest in its product."""
+    first = pl.col(ORDER_TIMESTAMP).rolling_min_by(ORDER_TIMESTAMP, window_size=lead, closed="both")
+    return pl.when(pl.col(PRODUCT_ID).is_null()).then(ORDER_TIMESTAMP).otherwise(first.over(CUSTOMER_ID, PRODUCT_ID))
 
 
 def point_in_time(order_timestamp: pl.Expr) -> pl.Expr:
@@ -102,6 +116,17 @@ class Labels:
     """int64 state of the window that is the history before the label."""
     row: np.ndarray
     """int64 row of the customers' columns."""
+
+    def read_at(self, instants: np.ndarray, windows: HistoryArrays) -> "Labels":
+        """The same, with the histories cut at [E] instants (epoch µs).
+
+        A label whose window does not reach back so far, though his history does, is left out.
+        """
+        times = windows.timestamp[self.window]
+        steps = np.arange(times.shape[1])[None, :]
+        position = ((steps < self.position[:, None]) & (times <= instants[:, None])).sum(axis=1)
+        cut_off = (position == 0) & (self.position > 0) & (windows.length[self.window] == times.shape[1])
+        return replace(self, position=position).take(np.flatnonzero(~cut_off))
 
     def take(self, index: np.ndarray) -> "Labels":
         """Labels `index`."""

@@ -1,6 +1,6 @@
 """The questions of a frozen split: for each customer, what came next, of what he could have been offered."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +21,9 @@ from training.examples import ROW_ID, Ragged, point_in_time
 
 ACQUISITIONS = (EventType.APPLY.value, EventType.CONVERT.value)
 """In a bank, what counts as a new acquisition where the log has such events."""
+
+_EARLIER_EVENTS = 5
+"""Training events of each customer that are asked about where the split leaves the last one out."""
 
 
 @dataclass(frozen=True)
@@ -60,33 +63,81 @@ class Queries:
         )
 
 
-def build_queries(
-    dataset: Dataset, home: Path, parts: pl.DataFrame, part: Part, catalogue: Catalogue, policy: PolicyEngine
-) -> Queries:
-    """The questions of one part; a customer who takes up nothing new in it is not asked about."""
-    relevant = _relevant(dataset, parts, part)
-    asked = _instants(dataset, relevant, part)
-    held = had_before(dataset, asked)
-    if not dataset.config.repeatable:
-        relevant = relevant.join(held, on=[CUSTOMER_ID, PRODUCT_ID], how="anti")
-    relevant = relevant.filter(pl.col(PRODUCT_ID).is_in(catalogue.product_ids))
-    asked = asked.join(relevant.select(CUSTOMER_ID).unique(), on=CUSTOMER_ID, how="semi").sort(CUSTOMER_ID)
-    ids = asked[CUSTOMER_ID].to_list()
-    truth = _ragged(relevant, ids, catalogue.product_ids)
-    manifest = FeatureManifest.read(home / "features")
-    views = [view.name for view in manifest.views_of(Entity.CUSTOMER)]
-    columns = join_customers(home, asked.with_row_index(ROW_ID).with_columns(pl.col(ROW_ID).cast(pl.Int64)), views)
-    before = parts.join(asked.select(CUSTOMER_ID, instant=EVENT_TIMESTAMP), on=CUSTOMER_ID)
-    active = set(before.filter(pl.col(ORDER_TIMESTAMP) <= pl.col("instant"))[CUSTOMER_ID].to_list())
-    return Queries(
-        customer_ids=ids,
-        now=asked[EVENT_TIMESTAMP].dt.epoch("us").to_numpy(),
-        columns=columns,
-        relevant=truth,
-        allowed=_allowed(dataset, asked, catalogue, policy) | truth.mask(np.arange(len(ids)), len(catalogue.products)),
-        segments=segments_as_of(dataset, asked),
-        new_customer=np.array([name not in active for name in ids], bool),
-    )
+@dataclass(frozen=True)
+class QueryBuilder:
+    """Asks about the customers of one dataset."""
+
+    dataset: Dataset
+    home: Path
+    parts: pl.DataFrame
+    """Positives with part and order_timestamp."""
+    catalogue: Catalogue
+    policy: PolicyEngine
+
+    def of_part(self, part: Part) -> Queries:
+        """The questions of one part; a customer who takes up nothing new in it is not asked about."""
+        relevant = self._answers(part)
+        return self._ask(_instants(self.dataset, relevant, part), relevant)
+
+    def earlier(self, at_most: int) -> list[Queries]:
+        """Questions like those of the split, about earlier times: their answers are in the training part.
+
+        With a split in time, customers are asked about at instants before the validation part, as far apart as its
+        questions look ahead. With leave-last-out, each customer is asked about his last few training events, one at a
+        time. Of all there are, the latest `at_most`.
+        """
+        asked: list[Queries] = []
+        left = at_most
+        for instants, relevant in _earlier(self.dataset, self._answers(Part.TRAIN)):
+            some = self._ask(instants, relevant)
+            asked.append(some.take(np.arange(min(len(some), left))))
+            left -= len(asked[-1])
+            if not left:
+                break
+        return asked
+
+    def _answers(self, part: Part) -> pl.DataFrame:
+        """customer_id, product_id, order_timestamp of what was taken up in the part."""
+        mine = self.parts.filter(pl.col(PART) == str(part), pl.col(PRODUCT_ID).is_not_null())
+        if self.dataset.config.policy is not PolicyName.NONE:
+            acquired = pl.col(EVENT_TYPE).is_in(ACQUISITIONS)
+            if self.parts.select(acquired.any()).item():
+                mine = mine.filter(acquired)
+        return mine.select(CUSTOMER_ID, PRODUCT_ID, ORDER_TIMESTAMP)
+
+    def _ask(self, asked: pl.DataFrame, relevant: pl.DataFrame) -> Queries:
+        """Asks about customers (`asked`: customer_id, event_timestamp); what they already had is no answer."""
+        dataset, catalogue = self.dataset, self.catalogue
+        held = had_before(dataset, asked)
+        if not dataset.config.repeatable:
+            relevant = relevant.join(held, on=[CUSTOMER_ID, PRODUCT_ID], how="anti")
+        relevant = relevant.filter(pl.col(PRODUCT_ID).is_in(catalogue.product_ids))
+        asked = asked.join(relevant.select(CUSTOMER_ID).unique(), on=CUSTOMER_ID, how="semi").sort(CUSTOMER_ID)
+        ids = asked[CUSTOMER_ID].to_list()
+        truth = _ragged(relevant, ids, catalogue.product_ids)
+        views = [view.name for view in FeatureManifest.read(self.home / "features").views_of(Entity.CUSTOMER)]
+        numbered = asked.with_row_index(ROW_ID).with_columns(pl.col(ROW_ID).cast(pl.Int64))
+        before = self.parts.join(asked.select(CUSTOMER_ID, instant=EVENT_TIMESTAMP), on=CUSTOMER_ID)
+        active = set(before.filter(pl.col(ORDER_TIMESTAMP) <= pl.col("instant"))[CUSTOMER_ID].to_list())
+        return Queries(
+            customer_ids=ids,
+            now=asked[EVENT_TIMESTAMP].dt.epoch("us").to_numpy(),
+            columns=join_customers(self.home, numbered, views),
+            relevant=truth,
+            allowed=self._allowed(asked) | truth.mask(np.arange(len(ids)), len(catalogue.products)),
+            segments=segments_as_of(dataset, asked),
+            new_customer=np.array([name not in active for name in ids], bool),
+        )
+
+    def _allowed(self, asked: pl.DataFrame) -> np.ndarray:
+        """[Q, P] bool: what the policy lets each customer be offered at his instant."""
+        products = ProductFacts.from_frame(self.catalogue.products)
+        if asked.is_empty():
+            return np.zeros((0, len(products)), bool)
+        facts = customer_facts_as_of(self.dataset, asked, products)
+        latest: datetime = asked[EVENT_TIMESTAMP].max()  # type: ignore[assignment]
+        context = RequestContext(taken=taken_before(self.dataset, latest))
+        return self.policy.evaluate(facts, products, latest, context).allowed
 
 
 def segments_as_of(dataset: Dataset, asked: pl.DataFrame) -> list[str | None]:
@@ -99,14 +150,23 @@ def segments_as_of(dataset: Dataset, asked: pl.DataFrame) -> list[str | None]:
     return joined.sort("_order")["segment"].to_list()
 
 
-def _relevant(dataset: Dataset, parts: pl.DataFrame, part: Part) -> pl.DataFrame:
-    """customer_id, product_id, order_timestamp of what was taken up in the part."""
-    mine = parts.filter(pl.col(PART) == str(part), pl.col(PRODUCT_ID).is_not_null())
-    if dataset.config.policy is not PolicyName.NONE:
-        acquired = pl.col(EVENT_TYPE).is_in(ACQUISITIONS)
-        if parts.select(acquired.any()).item():
-            mine = mine.filter(acquired)
-    return mine.select(CUSTOMER_ID, PRODUCT_ID, ORDER_TIMESTAMP)
+def _earlier(dataset: Dataset, relevant: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Instants (customer_id, event_timestamp) and their answers, the latest first."""
+    split = resolve_split(dataset)
+    if split.validation_start is None or split.test_start is None:
+        from_end = pl.col(ORDER_TIMESTAMP).rank("ordinal", descending=True).over(CUSTOMER_ID)
+        numbered = relevant.with_columns(_number=from_end)
+        for number in range(1, _EARLIER_EVENTS + 1):
+            answers = numbered.filter(pl.col("_number") == number).drop("_number")
+            yield answers.select(CUSTOMER_ID, point_in_time(pl.col(ORDER_TIMESTAMP)).alias(EVENT_TIMESTAMP)), answers
+        return
+    step = dataset.end() - split.test_start
+    start, first = split.validation_start - step, relevant[ORDER_TIMESTAMP].min()
+    while first is not None and start > first:  # type: ignore[operator]
+        answers = relevant.filter(pl.col(ORDER_TIMESTAMP).is_between(start, start + step, closed="left"))
+        instant = point_in_time(pl.lit(start, pl.Datetime("us", "UTC")))
+        yield answers.select(CUSTOMER_ID).unique().with_columns(instant.alias(EVENT_TIMESTAMP)), answers
+        start -= step
 
 
 def _instants(dataset: Dataset, relevant: pl.DataFrame, part: Part) -> pl.DataFrame:
@@ -121,15 +181,6 @@ def _instants(dataset: Dataset, relevant: pl.DataFrame, part: Part) -> pl.DataFr
     start: datetime | None = split.validation_start if part is Part.VALIDATION else split.test_start
     instant = point_in_time(pl.lit(start, pl.Datetime("us", "UTC")))
     return relevant.select(CUSTOMER_ID).unique().with_columns(instant.alias(EVENT_TIMESTAMP))
-
-
-def _allowed(dataset: Dataset, asked: pl.DataFrame, catalogue: Catalogue, policy: PolicyEngine) -> np.ndarray:
-    products = ProductFacts.from_frame(catalogue.products)
-    if asked.is_empty():
-        return np.zeros((0, len(products)), bool)
-    facts = customer_facts_as_of(dataset, asked, products)
-    latest: datetime = asked[EVENT_TIMESTAMP].max()  # type: ignore[assignment]
-    return policy.evaluate(facts, products, latest, RequestContext(taken=taken_before(dataset, latest))).allowed
 
 
 def _ragged(rows: pl.DataFrame, customers: list[str], products: list[str]) -> Ragged:

@@ -6,6 +6,7 @@ from recsys.config import BaseConfig
 from recsys.ranking.boosted import BoostedConfig
 from recsys.ranking.candidates import CandidateConfig
 from recsys.ranking.neighbours import NeighbourConfig
+from training.interest_config import InterestRecipe
 
 
 class FactorsConfig(BaseConfig):
@@ -29,6 +30,7 @@ class RankingConfig(BaseConfig):
     enabled: bool = True
     candidates: CandidateConfig = CandidateConfig()
     tables: TablesConfig = TablesConfig()
+    interest: InterestRecipe = InterestRecipe()
     rankers: tuple[BoostedConfig, ...] = (BoostedConfig(), BoostedConfig(objective="lambdarank"))
     """Those that are compared."""
     folds: int = Field(default=3, ge=2)

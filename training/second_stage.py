@@ -13,17 +13,20 @@ import polars as pl
 
 from recsys.bundle import Bundle, PriorConfig, Ranking
 from recsys.data.splits import Part
+from recsys.modeling.reader import ModelReader
 from recsys.modeling.two_tower import TwoTower
 from recsys.ranking.boosted import BoostedConfig, BoostedRanker, RankingRows
 from recsys.ranking.candidates import candidate_mask
 from recsys.ranking.features import Asked, FeatureBuilder, Pairs, source_scores
-from recsys.ranking.stage import StageConfig
+from recsys.ranking.interest import Interest
+from recsys.ranking.stage import StageConfig, interest_columns
 from recsys.ranking.tables import ItemTables, numeric_names
 from recsys.recommender import Recommender
 from recsys.schema import CUSTOMER_ID, Kind
 from training.config import TrainConfig
 from training.dataset import Catalogue, Prepared
 from training.evaluate import FrozenSplit
+from training.interest import InterestFitter
 from training.item_tables import fit_tables
 from training.loop import loop_threads
 from training.packing import BundlePacker
@@ -90,8 +93,9 @@ class SecondStage:
         self._k = config.evaluation.k
         self._agreed = split.of(set(parts[CUSTOMER_ID]))
         """The questions about customers who agreed to profiling: nothing is learned from the others' answers."""
+        self._before = self._earlier_questions()
         validation = self._agreed.validation
-        self._known = [self._answers((Part.TRAIN,), validation)] if len(validation) else []
+        self._known = [self._answers((Part.TRAIN,), validation, [])] if len(validation) else []
         self.trials = self._try_all()
         self.chosen = max(self.trials, key=lambda trial: trial.ndcg)
         """Of equals, the simpler."""
@@ -106,19 +110,21 @@ class SecondStage:
         if part is not Part.TEST or self.chosen.ranker is None:
             return bundle
         tables = self._tables((Part.TRAIN, Part.VALIDATION), self._split.catalogue, first.prepared)
-        return self._with_ranking(bundle, self._known, tables)
+        interest = self._interest(first.prepared, [self._agreed.validation], tables)
+        return self._with_ranking(bundle, self._known, tables, interest)
 
     def for_serving(self, bundle: Bundle, everything: Prepared) -> Bundle:
         """The refitted bundle, with a ranker that has learned from all answers that the first stage had not seen."""
         if self.chosen.ranker is None:
             return bundle
-        known = list(self._known)
+        known, answered = list(self._known), [self._agreed.validation]
         if len(self._agreed.test):
-            known.append(self._answers((Part.TRAIN, Part.VALIDATION), self._agreed.test))
+            known.append(self._answers((Part.TRAIN, Part.VALIDATION), self._agreed.test, answered))
+            answered.append(self._agreed.test)
         catalogue = self._split.catalogue
         same = numeric_names(everything.inputs.products) == numeric_names(self._first.prepared.inputs.products)
         tables = self._tables(tuple(Part), catalogue, everything if same else self._first.prepared)
-        return self._with_ranking(bundle, known, tables)
+        return self._with_ranking(bundle, known, tables, self._interest(everything, answered, tables))
 
     def report(self) -> dict[str, Any]:
         """What was tried, with the cross-validated NDCG of each."""
@@ -135,13 +141,30 @@ class SecondStage:
     def _tables(self, keep: tuple[Part, ...], catalogue: Catalogue, prepared: Prepared) -> ItemTables:
         return fit_tables(self._parts, keep, catalogue, prepared, self._ranking.tables)
 
-    def _answers(self, keep: tuple[Part, ...], queries: Queries) -> Answers:
+    def _earlier_questions(self) -> list[Queries]:
+        recipe = self._ranking.interest
+        if not (self._ranking.enabled and recipe.enabled):
+            return []
+        agreed = set(self._parts[CUSTOMER_ID])
+        return [some for queries in self._split.earlier(recipe.questions) if len(some := queries.of(agreed))]
+
+    def _interest(self, prepared: Prepared, answered: list[Queries], tables: ItemTables) -> Interest | None:
+        """The model of interest, of earlier questions and of those that are answered by now."""
+        if not self._before:
+            return None
+        catalogue, loop = self._split.catalogue, self._config.loop
+        reader = ModelReader(prepared.inputs, catalogue.product_ids, catalogue.content_ids)
+        fitter = InterestFitter(prepared, reader, self._ranking.interest, loop.seed)
+        return fitter.fit(fitter.examples([*self._before, *answered], tables), tables, loop_threads(loop))
+
+    def _answers(self, keep: tuple[Part, ...], queries: Queries, answered: list[Queries]) -> Answers:
         """The candidates of the questions with their features and labels; simple sources learn from `keep`."""
         recommender = Recommender(self._pack(queries))
         rows = read_queries(recommender.reader, queries)
         tower = recommender.tower_scores(recommender.encode_rows(rows), Kind.PRODUCTS)
-        asked = Asked(rows.history, rows.now, tower)
+        asked = Asked(rows.history, rows.now, tower, rows.columns)
         tables = self._tables(keep, self._split.catalogue, self._first.prepared)
+        interest = self._interest(self._first.prepared, answered, tables)
         inputs = self._first.prepared.inputs
         builder = FeatureBuilder(tables, inputs.event_types, numeric_names(inputs.products))
         names: tuple[str, ...] = ()
@@ -154,6 +177,8 @@ class SecondStage:
             mask = candidate_mask(some, sources, tables.activity, queries.allowed[chunk], self._ranking.candidates)
             local = Pairs(*np.nonzero(mask))
             columns = builder.build(some, sources, local)
+            if interest is not None:
+                columns |= interest_columns(interest, some, columns, local)
             names = tuple(columns)
             features.append(np.stack(list(columns.values()), axis=1))
             pairs.append(Pairs(local.customer + start, local.product))
@@ -194,7 +219,9 @@ class SecondStage:
             for number, values in scores.items()
         ]
 
-    def _with_ranking(self, bundle: Bundle, known: list[Answers], tables: ItemTables) -> Bundle:
+    def _with_ranking(
+        self, bundle: Bundle, known: list[Answers], tables: ItemTables, interest: Interest | None
+    ) -> Bundle:
         """The bundle with the chosen ranker, fitted on the known answers."""
         chosen, inputs = self.chosen, self._first.prepared.inputs
         assert chosen.ranker is not None  # noqa: S101 - asked before
@@ -212,6 +239,7 @@ class SecondStage:
             features=known[0].names,
             event_types=inputs.event_types,
             numbers=numeric_names(inputs.products),
+            interest=None if interest is None else interest.config,
         )
         manifest = bundle.manifest.model_copy(update={"stage": config})
-        return bundle._replace(manifest=manifest, ranking=Ranking(tables, model, config))
+        return bundle._replace(manifest=manifest, ranking=Ranking(tables, model, config, interest))

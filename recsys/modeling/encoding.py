@@ -76,9 +76,14 @@ class GroupEncoding(BaseConfig):
         return [column for column in self.columns if column.kind in kinds]
 
     @property
+    def numbers(self) -> list[ColumnEncoding]:
+        """The numeric and timestamp columns, in order."""
+        return self.of_kind(FeatureKind.NUMERIC, FeatureKind.TIMESTAMP)
+
+    @property
     def numeric_width(self) -> int:
         """Value and missing flag of every numeric and timestamp column."""
-        return 2 * len(self.of_kind(FeatureKind.NUMERIC, FeatureKind.TIMESTAMP))
+        return 2 * len(self.numbers)
 
     @property
     def vector_width(self) -> int:
@@ -263,7 +268,7 @@ def _on_log_scale(number: np.ndarray, now: np.ndarray, kind: FeatureKind) -> np.
 
 
 def _numeric_block(group: GroupEncoding, columns: Columns, now: np.ndarray) -> np.ndarray:
-    chosen = group.of_kind(FeatureKind.NUMERIC, FeatureKind.TIMESTAMP)
+    chosen = group.numbers
     out = np.zeros((len(now), 2 * len(chosen)), np.float32)
     if not chosen:
         return out

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
+from recsys.modeling.encoding import EntityRows
 from recsys.modeling.reader import HistoryArrays
 from recsys.ranking.activity import Ages
 from recsys.ranking.factors import fold_in
@@ -41,10 +42,13 @@ class Asked(NamedTuple):
     """[B] int64 epoch µs."""
     tower: np.ndarray
     """[B, P] float32 scores of the first stage."""
+    columns: EntityRows | None = None
+    """B rows of the customers' columns; only the model of interest reads them."""
 
     def take(self, rows: np.ndarray) -> "Asked":
         """Customers `rows`."""
-        return Asked(self.history.take(rows), self.now[rows], self.tower[rows])
+        columns = None if self.columns is None else self.columns.take(rows)
+        return Asked(self.history.take(rows), self.now[rows], self.tower[rows], columns)
 
     @property
     def valid(self) -> np.ndarray:
@@ -90,7 +94,7 @@ class FeatureBuilder:
         columns |= {name: values[customer, product] for name, values in sources.items()}
         for name, values in (("tower", asked.tower), *sources.items()):
             if name in _RANKED:
-                columns[f"{name}_rank"] = _log_rank(values)[customer, product]
+                columns[f"{name}_rank"] = log_rank(values)[customer, product]
         columns |= self._activity(asked.now[customer], product)
         columns |= {name: values[customer] for name, values in _customer(asked).items()}
         columns |= self._attributes(asked, pairs)
@@ -179,7 +183,7 @@ def _log_seconds(micros: np.ndarray) -> np.ndarray:
     return np.log1p(np.maximum(micros, 0) / 1e6)
 
 
-def _log_rank(scores: np.ndarray) -> np.ndarray:
+def log_rank(scores: np.ndarray) -> np.ndarray:
     """[B, P] float32: log of each item's place in its row, from 0."""
     rank = np.empty(scores.shape, np.float32)
     places = np.log1p(np.arange(scores.shape[1], dtype=np.float32))

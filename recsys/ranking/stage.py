@@ -6,7 +6,8 @@ from pydantic import Field
 from recsys.config import BaseConfig
 from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.candidates import CandidateConfig, candidate_mask
-from recsys.ranking.features import Asked, Columns, FeatureBuilder, Pairs, source_scores
+from recsys.ranking.features import Asked, Columns, FeatureBuilder, Pairs, log_rank, source_scores
+from recsys.ranking.interest import Interest, InterestConfig
 from recsys.ranking.tables import ItemTables
 
 _CUSTOMERS_AT_ONCE = 512
@@ -25,15 +26,20 @@ class StageConfig(BaseConfig):
     """The names of the ranker's features, in order."""
     event_types: tuple[str, ...]
     numbers: tuple[str, ...]
+    interest: InterestConfig | None = None
+    """None: too little was known of earlier times."""
 
 
 class SecondStage:
     """Ranks the candidates that the towers and the simple sources propose."""
 
-    def __init__(self, tables: ItemTables, ranker: BoostedRanker, config: StageConfig) -> None:
+    def __init__(
+        self, tables: ItemTables, ranker: BoostedRanker, config: StageConfig, interest: Interest | None = None
+    ) -> None:
         self.tables = tables
         self.ranker = ranker
         self.config = config
+        self.interest = interest
         self._builder = FeatureBuilder(tables, config.event_types, config.numbers)
 
     def score(self, asked: Asked, allowed: np.ndarray | None = None) -> np.ndarray:
@@ -67,4 +73,14 @@ class SecondStage:
     def features(self, asked: Asked, sources: Columns, pairs: Pairs) -> np.ndarray:
         """[E, F] float32 in the ranker's order."""
         columns = self._builder.build(asked, sources, pairs)
+        if self.interest is not None:
+            columns |= interest_columns(self.interest, asked, columns, pairs)
         return np.stack([columns[name] for name in self.config.features], axis=1)
+
+
+def interest_columns(interest: Interest, asked: Asked, shared: Columns, pairs: Pairs) -> Columns:
+    """The score of interest and its place in the customer's list, [E] each."""
+    score = interest.score(asked, shared, pairs)
+    dense = np.full(asked.tower.shape, -np.inf, np.float32)
+    dense[pairs] = score
+    return {"interest": score, "interest_rank": log_rank(dense)[pairs]}

@@ -7,7 +7,6 @@ from scipy import sparse
 
 from recsys.modeling.encoding import EntityEncoding, EntityRows
 from recsys.ranking.activity import Activity
-from recsys.schema import FeatureKind
 
 Arrays = dict[str, np.ndarray]
 
@@ -120,8 +119,7 @@ def _centred_unit(vectors: np.ndarray) -> np.ndarray:
 
 def numeric_names(encoding: EntityEncoding) -> tuple[str, ...]:
     """The names of the columns of `ContentTables.numbers`."""
-    kinds = (FeatureKind.NUMERIC, FeatureKind.TIMESTAMP)
-    return tuple(column.key.split("__", 1)[1] for group in encoding.groups for column in group.of_kind(*kinds))
+    return tuple(column.key.split("__", 1)[1] for group in encoding.groups for column in group.numbers)
 
 
 def _pack(name: str, matrix: sparse.csr_matrix) -> Arrays:

@@ -39,6 +39,29 @@ def test_select_labels_reads_features_strictly_before_the_event() -> None:
     assert ((labels["order_timestamp"] - labels["event_timestamp"]) == timedelta(microseconds=1)).all()
 
 
+def test_select_labels_with_a_lead_reads_before_the_first_touch_within_it() -> None:
+    """Product x on days 0, 20, 22 and y on day 21, looking 5 days ahead: day 22 is read as of day 20."""
+    days, products = [0, 20, 21, 22], ["x", "x", "y", "x"]
+    parts = make_parts({"a": 4}).with_columns(
+        order_timestamp=pl.Series([START + timedelta(days=day) for day in days], dtype=pl.Datetime("us", "UTC")),
+        product_id=pl.Series(products),
+    )
+    labels = select_labels(parts, (Part.TRAIN,), stride=3, lead=timedelta(days=5))
+    read = [START + timedelta(days=day) - timedelta(microseconds=1) for day in (0, 20, 21, 20)]
+    assert labels["event_timestamp"].to_list() == read
+
+
+def test_read_at_cuts_histories_and_drops_what_the_window_does_not_reach() -> None:
+    times = np.array([[10, 20, 30], [10, 20, 0]])
+    windows = HistoryArrays(*[np.zeros((2, 3), np.int64)] * 3, times, np.array([3, 2]))
+    zeros = np.zeros(4, np.int64)
+    window, position = np.array([0, 0, 0, 1]), np.array([3, 2, 3, 2])
+    labels = Labels(np.arange(4), zeros, np.ones(4, np.float32), zeros, zeros, window, position, zeros)
+    read = labels.read_at(np.array([25, 15, 5, 5]), windows)
+    assert read.product.tolist() == [0, 1, 3]  # the third reaches back beyond a full window
+    assert read.position.tolist() == [2, 1, 0]
+
+
 def test_select_labels_leaves_the_other_parts_out() -> None:
     labels = select_labels(make_parts({"a": 5}, held_out=2), (Part.TRAIN,), stride=10)
     assert labels["event_id"].to_list() == ["a0", "a1", "a2"]

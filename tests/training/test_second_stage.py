@@ -265,7 +265,7 @@ class TestRecommender:
     def test_score_is_the_stages_of_the_towers_scores(self, recommender: Recommender, states: CustomerStates) -> None:
         tower = recommender.tower_scores(states, Kind.PRODUCTS)
         assert recommender.stage is not None
-        expected = recommender.stage.score(Asked(states.history, states.now, tower))
+        expected = recommender.stage.score(Asked(states.history, states.now, tower, states.columns))
         assert np.array_equal(recommender.score(states, Kind.PRODUCTS), expected)
 
     def test_score_without_a_second_stage_is_the_towers(self, bundle: Bundle, states: CustomerStates) -> None:

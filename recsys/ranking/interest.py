@@ -1,0 +1,135 @@
+"""Interest: a boosted model of who takes up what, from what customers and products are, learned from earlier questions.
+
+The ranker learns from few answers, those that the towers have not seen. Much more is known of earlier times: what
+customers took up then, with the features of just before. Of those the towers and the neighbours have seen the answers,
+so this model looks at neither: only at columns, at content and at the customer's own history. Its score is one of the
+ranker's features.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from recsys.config import BaseConfig
+from recsys.modeling.encoding import EntityEncoding, EntityRows
+from recsys.ranking.boosted import BoostedRanker
+from recsys.ranking.features import Asked, Columns, Pairs
+from recsys.ranking.profiles import Arrays, Profiles
+from recsys.ranking.tables import ItemTables
+
+LEARNED = ("tower", "ease", "knn", "transition", "factors")
+"""How the names of the features begin that were fitted on the answers themselves."""
+FADES_DAYS = 20.0
+"""An entry of the history counts for `exp(-age / FADES_DAYS)` in what the customer did near a product."""
+_DAY = 86_400_000_000
+
+
+class InterestConfig(BaseConfig):
+    """What the model reads, as it was fitted."""
+
+    rounds: int = Field(default=400, ge=1)
+    features: tuple[str, ...]
+    """The names of its features, in order."""
+    event_types: tuple[str, ...]
+    products: tuple[str, ...]
+    """The names of the products' columns."""
+
+
+class InterestTables(NamedTuple):
+    """What it knows of customers and products."""
+
+    customers: Profiles
+    products: np.ndarray
+    """[P, F] float32: the columns of each product."""
+    customer_names: list[str]
+    product_names: list[str]
+
+    @classmethod
+    def build(
+        cls, customers: Profiles, products: np.ndarray, product_names: list[str], encoding: EntityEncoding
+    ) -> "InterestTables":
+        """With the names of the customers' columns."""
+        return cls(customers, products, customers.names(encoding), product_names)
+
+    def to_arrays(self) -> Arrays:
+        """Flat arrays for a safetensors file; the names are the config's."""
+        return {"products": self.products, **self.customers.to_arrays("customers")}
+
+
+class Interest:
+    """Scores pairs of customers and products."""
+
+    def __init__(self, tables: InterestTables, items: ItemTables, model: BoostedRanker, config: InterestConfig) -> None:
+        self.tables = tables
+        self.items = items
+        self.model = model
+        self.config = config
+
+    def score(self, asked: Asked, shared: Columns, pairs: Pairs) -> np.ndarray:
+        """[E] float32 log-odds.
+
+        Args:
+            asked: the customers, with their columns.
+            shared: features of the pairs that the ranker reads too; those that were fitted on answers are not read.
+            pairs: the candidates.
+        """
+        if not len(pairs.product):
+            return np.zeros(0, np.float32)
+        names, values = interest_features(self.tables, self.items, asked, shared, pairs, self.config.event_types)
+        place = {name: column for column, name in enumerate(names)}
+        chosen = values[:, [place[name] for name in self.config.features]]
+        return self.model.predict(chosen, self.config.rounds)
+
+
+def interest_features(
+    tables: InterestTables,
+    items: ItemTables,
+    asked: Asked,
+    shared: Columns,
+    pairs: Pairs,
+    event_types: tuple[str, ...],
+) -> tuple[list[str], np.ndarray]:
+    """Names, and [E, F] float32 of the pairs."""
+    free = [name for name in shared if not name.startswith(LEARNED)]
+    columns = asked.columns
+    if columns is None:
+        raise ValueError("interest is asked for without the customers' columns")
+    near = _near(asked, items, event_types)
+    said = _said(columns, tables.customers, items)
+    names = [*tables.customer_names, *tables.product_names, *free, *near, *said]
+    crossed = [values[pairs.customer, pairs.product] for values in (*near.values(), *said.values())]
+    blocks = [
+        tables.customers.columns(columns)[pairs.customer],
+        tables.products[pairs.product],
+        *(values[:, None] for values in (*(shared[name] for name in free), *crossed)),
+    ]
+    return names, np.concatenate(blocks, axis=1, dtype=np.float32)
+
+
+def _near(asked: Asked, items: ItemTables, event_types: tuple[str, ...]) -> Columns:
+    """[B, P] for each type of event: how much of it the customer did lately with products of the same labels."""
+    valid, history = asked.valid, asked.history
+    weight = np.where(valid, np.exp(-(asked.now[:, None] - history.timestamp) / (FADES_DAYS * _DAY)), 0.0)
+    labels = items.content.labels
+    scores: Columns = {}
+    for code, name in enumerate(event_types, start=1):
+        row, step = np.nonzero(valid & (history.event_type == code))
+        done = np.zeros((len(valid), len(items)), np.float32)
+        np.add.at(done, (row, history.product[row, step]), weight[row, step])
+        scores[f"near_{name}"] = (done @ labels) @ labels.T.toarray()
+    return scores
+
+
+def _said(columns: EntityRows, customers: Profiles, items: ItemTables) -> Columns:
+    """[B, P] for each kind of embedding that customers and products share: their cosine."""
+    scores: Columns = {}
+    for name, vectors in items.content.vectors.items():
+        reduction = customers.reductions.get(name)
+        if reduction is None or vectors.shape[1] != len(reduction.mean):
+            continue
+        own = columns.vectors[name]
+        centred = np.where(np.abs(own).sum(axis=1, keepdims=True) > 0, own - reduction.mean, 0.0)
+        unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
+        scores[f"said_{name}"] = np.asarray(unit @ vectors.T, np.float32)
+    return scores
