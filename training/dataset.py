@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -172,7 +172,8 @@ class DatasetBuilder:
         Raises:
             DatasetError: there is no label in these parts.
         """
-        labels = select_labels(self.parts, keep, max(1, self.manifest.history_length // 2), self._lead())
+        lead = resolve_split(self.dataset).look_ahead
+        labels = select_labels(self.parts, keep, max(1, self.manifest.history_length // 2), lead)
         if labels.is_empty():
             raise DatasetError(
                 str(self.dataset.path), ["no positive event in the training part: move the split's times"]
@@ -197,11 +198,6 @@ class DatasetBuilder:
             content_counts=_counts(labels, CONTENT_ID, catalogue.content_ids),
         )
         return Prepared(inputs, training, *item_rows(inputs, catalogue), catalogue.product_of_content())
-
-    def _lead(self) -> timedelta:
-        """How far the questions of the split look ahead: as long as the test part is."""
-        split = resolve_split(self.dataset)
-        return timedelta(0) if split.test_start is None else self.dataset.end() - split.test_start
 
     def _inputs(self, labels: pl.DataFrame, joined: pl.DataFrame, catalogue: Catalogue) -> ModelInputs:
         manifest, config = self.manifest, self.config

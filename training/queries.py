@@ -153,14 +153,14 @@ def segments_as_of(dataset: Dataset, asked: pl.DataFrame) -> list[str | None]:
 def _earlier(dataset: Dataset, relevant: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
     """Instants (customer_id, event_timestamp) and their answers, the latest first."""
     split = resolve_split(dataset)
-    if split.validation_start is None or split.test_start is None:
+    if split.validation_start is None:
         from_end = pl.col(ORDER_TIMESTAMP).rank("ordinal", descending=True).over(CUSTOMER_ID)
         numbered = relevant.with_columns(_number=from_end)
         for number in range(1, _EARLIER_EVENTS + 1):
             answers = numbered.filter(pl.col("_number") == number).drop("_number")
             yield answers.select(CUSTOMER_ID, point_in_time(pl.col(ORDER_TIMESTAMP)).alias(EVENT_TIMESTAMP)), answers
         return
-    step = dataset.end() - split.test_start
+    step = split.look_ahead
     start, first = split.validation_start - step, relevant[ORDER_TIMESTAMP].min()
     while first is not None and start > first:  # type: ignore[operator]
         answers = relevant.filter(pl.col(ORDER_TIMESTAMP).is_between(start, start + step, closed="left"))

@@ -1,7 +1,7 @@
 """The one frozen split of a dataset, and the strict order of a customer's events that it rests on."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Literal
 
@@ -34,6 +34,13 @@ class ResolvedSplit:
     kind: Literal["global_time", "leave_last_out"]
     validation_start: datetime | None
     test_start: datetime | None
+
+    @property
+    def look_ahead(self) -> timedelta:
+        """How far ahead its questions look: as long as the validation part is; zero where they ask what comes next."""
+        if self.validation_start is None or self.test_start is None:
+            return timedelta(0)
+        return self.test_start - self.validation_start
 
 
 def order_timestamps(events: pl.LazyFrame) -> pl.LazyFrame:
