@@ -7,6 +7,7 @@ A group is compared with a reference group. The two are resampled independently,
 from typing import Final, NamedTuple
 
 import numpy as np
+from scipy.stats import norm
 
 from recsys.metrics.bootstrap import DRAWS_AT_ONCE, Interval
 from recsys.metrics.relevance import NO_ITEM, as_ranked
@@ -88,6 +89,32 @@ def share_ratio(group: Resampled, reference: Resampled, part: int, whole: int) -
         point = _over(group.means, part, whole) / _over(reference.means, part, whole)
         draws = _over(group.draws, part, whole) / _over(reference.draws, part, whole)
     return _interval(point, draws, group.n)
+
+
+def chance_of_shortfall(group: Resampled, reference: Resampled, part: int, whole: int, factor: float) -> float:
+    """How likely chance alone makes the group's share fall this far below `factor` times the reference group's.
+
+    One-sided and by normal approximation with the resamples' spread: a ratio's percentiles say too little far out,
+    where many comparisons are made at once.
+
+    Args:
+        group: the group.
+        reference: the group that it is compared with.
+        part: the column that is shared out.
+        whole: the column that it is a share of.
+        factor: the bound, such as `FOUR_FIFTHS`.
+
+    Returns:
+        A p-value; 1 where a share is not defined.
+    """
+
+    def short(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+        return _over(mine, part, whole) - factor * _over(theirs, part, whole)
+
+    point, spread = float(short(group.means, reference.means)), np.nanstd(short(group.draws, reference.draws))
+    if not np.isfinite(point) or not np.isfinite(spread) or not spread:
+        return 1.0
+    return float(norm.cdf(point / spread))
 
 
 def exposure_by_family(ranked: np.ndarray, families: np.ndarray) -> np.ndarray:

@@ -61,7 +61,9 @@ def refusal_of(column: str, credit: CreditPolicy) -> Refusal | None:
 
 def refused_columns(manifest: FeatureManifest, credit: CreditPolicy) -> tuple[RefusedColumn, ...]:
     """The features of customers that no model may read, in the order of the manifest."""
-    keys = [(feature_name(view.name, c.name), c.name) for view in manifest.views_of(Entity.CUSTOMER) for c in view.columns]
+    keys = [
+        (feature_name(view.name, c.name), c.name) for view in manifest.views_of(Entity.CUSTOMER) for c in view.columns
+    ]
     found = ((key, refusal_of(column, credit)) for key, column in keys)
     return tuple(RefusedColumn(key, refusal.entry, refusal.kind) for key, refusal in found if refusal is not None)
 

@@ -34,6 +34,4 @@ def demographics(people: Population, config: SimulatorConfig, block: int) -> pl.
     days = pl.Series("days", -np.ceil(years * _DAYS_A_YEAR).astype(np.int64))
     born = pl.lit(config.start).dt.truncate("1d") + pl.duration(days=pl.col("days"))
     frame = pl.DataFrame({"customer": np.arange(people.count), "sex": np.array(_SEXES)[sex], "days": days})
-    return frame.select(
-        customer_id(pl.col("customer"), people.first), "sex", born.cast(UTC_TIME).alias("birth_date")
-    )
+    return frame.select(customer_id(pl.col("customer"), people.first), "sex", born.cast(UTC_TIME).alias("birth_date"))

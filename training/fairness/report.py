@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import false_discovery_control
 
 from recsys.bundle import Bundle
 from recsys.metrics.bootstrap import Interval
 from recsys.metrics.fairness import (
     Resampled,
     calibration_residuals,
+    chance_of_shortfall,
     exposure_by_family,
     mean_gap,
     mean_of,
@@ -41,7 +43,8 @@ from training.scoring import metrics_of, recommender_scores
 _NDCG, _RESIDUAL, _SHOWN = range(3)
 _PAIRS, _RANKED, _COSTLIER_SHOWN = range(3)
 _FEWEST_EXPECTED = 5
-"""So many of a group must be expected to see a family before an alarm is certain: else nobody sees it by chance."""
+"""So many of a group must be expected to see a family before it is compared: else nobody sees it by chance."""
+_FALSE_ALARMS = 0.05
 Report = dict[str, Any]
 
 
@@ -96,6 +99,7 @@ def measure_fairness(
     everybody = list(dict.fromkeys([*audience.customer_ids, *queries.customer_ids]))
     found, skipped = read_attributes(split.dataset, everybody, audience.now, pack.credit, config.most_groups)
     report |= {"customers": len(audience), "queries": len(queries), "skipped": skipped}
+    found = sorted(found, key=lambda attribute: (attribute.kind, attribute.name))  # protected before proxies
     report["attributes"] = {a.name: _attribute(a, everybody, measured, config) for a in found}
     report["alarms"] = _alarms(report["attributes"], config.alarm_below)
     report["steering"] = None if measured.steering is None else _steering(_pair_counts(measured.steering), config)
@@ -182,13 +186,12 @@ class _Comparison:
         if (self._labels[0] == name).sum() < self._config.minimum_group:
             return {"masked": True}
         mine = self._known.get(name) or self._resampled(name, seed)
-        theirs = self._known[self._reference]
-        against = None if name == self._reference else theirs
+        theirs = {} if name == self._reference else self._known[self._reference]
         report: Report = {"masked": False, "customers": mine["exposure"].n}
-        report["exposure"] = self._exposure(mine["exposure"], against and against["exposure"])
-        report |= _quality_json(mine.get("quality"), against and against.get("quality"))
+        report["exposure"] = self._exposure(mine["exposure"], theirs.get("exposure"))
+        report |= _quality_json(mine.get("quality"), theirs.get("quality"))
         if "steering" in mine:
-            report["steering"] = _steering_json(mine["steering"], against and against.get("steering"))
+            report["steering"] = _steering_json(mine["steering"], theirs.get("steering"))
         return report
 
     def _resampled(self, name: str, seed: int) -> dict[str, Resampled]:
@@ -204,18 +207,20 @@ class _Comparison:
     def _exposure(self, mine: Resampled, theirs: Resampled | None) -> Report:
         """Family to its share of attention and of candidates, and their ratios to the reference group's.
 
-        `expected` is how many of the group would see the family if as many did as in the reference group.
+        `p` is the chance of a share this far below the alarm's bound, `expected` how many of the group would see the
+        family if as many did as in the reference group.
         """
         families = self._measured.families
         every, report = len(families), {}
         for column, family in enumerate(families):
             candidates, all_candidates = every + 1 + column, 2 * every + 1
-            entry = {"share": _json(share_of(mine, column, every))}
+            entry: Report = {"share": _json(share_of(mine, column, every))}
             entry["candidates"] = _json(share_of(mine, candidates, all_candidates))
             if theirs is not None:
                 entry["ratio"] = _json(share_ratio(mine, theirs, column, every))
                 entry["candidates_ratio"] = _json(share_ratio(mine, theirs, candidates, all_candidates))
-                entry["expected"] = round(self._viewers[column] * mine.n, 1)
+                entry["p"] = chance_of_shortfall(mine, theirs, column, every, self._config.alarm_below)
+                entry["expected"] = round(float(self._viewers[column]) * mine.n, 1)
             report[family] = entry
         return report
 
@@ -260,15 +265,24 @@ def _probe_json(told: dict[str, Any] | None) -> Report:
 
 
 def _alarms(attributes: dict[str, Report], below: float) -> list[Report]:
-    """Every ratio of exposures below the bound; `certain` where its whole interval is, of no mere handful; those first."""
-    found = [
-        {"attribute": attribute, "group": name, "family": family, "ratio": entry["ratio"]}
-        | {"candidates_ratio": entry["candidates_ratio"]}
-        | {"certain": entry["ratio"]["high"] < below and entry["expected"] >= _FEWEST_EXPECTED}
+    """Every ratio of exposures below the bound, those that chance does not explain (`certain`) first.
+
+    There are many groups and families: which of them are no chance is decided for all at once, so that of the certain
+    alarms at most one in twenty is false (Benjamini and Hochberg 1995).
+    """
+    compared = [
+        (attribute, name, family, entry)
         for attribute, values in attributes.items()
         for name, group in values["groups"].items()
         for family, entry in group.get("exposure", {}).items()
-        if entry.get("ratio") is not None and entry["ratio"]["mean"] < below
+        if entry.get("ratio") is not None and entry["expected"] >= _FEWEST_EXPECTED
+    ]
+    adjusted = false_discovery_control([entry["p"] for *_, entry in compared]) if compared else []
+    found = [
+        {"attribute": attribute, "group": name, "family": family, "certain": bool(chance < _FALSE_ALARMS)}
+        | {"ratio": entry["ratio"], "candidates_ratio": entry["candidates_ratio"]}
+        for (attribute, name, family, entry), chance in zip(compared, adjusted, strict=True)
+        if entry["ratio"]["mean"] < below
     ]
     return sorted(found, key=lambda alarm: (not alarm["certain"], alarm["family"] != CREDIT))
 
