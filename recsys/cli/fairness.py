@@ -68,10 +68,10 @@ def print_fairness(report: dict[str, Any], out: Console) -> None:
 
 def _table(name: str, values: dict[str, Any], report: dict[str, Any]) -> Table:
     """The largest group, with a star, is what the others are compared with."""
-    table = Table(title=f"{plain(name)} ({values['kind']})", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
+    table = Table(title=f"{plain(name)} ({values['kind']})", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("group", overflow="fold")
-    for column in ("n", "credit exposure", f"NDCG@{report['k']} gap", "calibration", "probe AUC"):
-        table.add_column(column, justify="right")
+    for column in ("n", "credit ratio", f"NDCG@{report['k']} gap", "calibration", "probe AUC"):
+        table.add_column(column, justify="right", no_wrap=True)
     for group, entry in values["groups"].items():
         if entry["masked"]:
             table.add_row(plain(group), f"<{report['minimum_group']}", *["masked"] * 4)

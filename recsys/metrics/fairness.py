@@ -94,8 +94,9 @@ def share_ratio(group: Resampled, reference: Resampled, part: int, whole: int) -
 def chance_of_shortfall(group: Resampled, reference: Resampled, part: int, whole: int, factor: float) -> float:
     """How likely chance alone makes the group's share fall this far below `factor` times the reference group's.
 
-    One-sided and by normal approximation with the resamples' spread: a ratio's percentiles say too little far out,
-    where many comparisons are made at once.
+    One-sided and by normal approximation: a ratio's percentiles say too little far out, where many comparisons are made
+    at once. A group that sees next to nothing hardly varies, so its spread is at least what a group of its size would
+    have that is treated as the reference group is.
 
     Args:
         group: the group.
@@ -108,13 +109,14 @@ def chance_of_shortfall(group: Resampled, reference: Resampled, part: int, whole
         A p-value; 1 where a share is not defined.
     """
 
-    def short(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-        return _over(mine, part, whole) - factor * _over(theirs, part, whole)
-
-    point, spread = float(short(group.means, reference.means)), np.nanstd(short(group.draws, reference.draws))
-    if not np.isfinite(point) or not np.isfinite(spread) or not spread:
+    mine, theirs = _over(group.draws, part, whole), factor * _over(reference.draws, part, whole)
+    gap = float(_over(group.means, part, whole) - factor * _over(reference.means, part, whole))
+    if not np.isfinite(gap) or not np.isfinite(mine).any() or not np.isfinite(theirs).any():
         return 1.0
-    return float(norm.cdf(point / spread))
+    of_reference = np.nanstd(theirs)
+    of_group = max(np.nanstd(mine), of_reference * np.sqrt(reference.n / group.n))
+    spread = float(np.hypot(of_group, of_reference))
+    return float(norm.cdf(gap / spread)) if spread else float(gap >= 0)
 
 
 def exposure_by_family(ranked: np.ndarray, families: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ def plot_fairness(report: dict[str, Any], path: Path) -> None:
     exposure = [row.group.get("exposure", {}).get(CREDIT, {}).get("ratio") for row in rows]
     _points(panels[0], exposure, [_RED if value and value["mean"] < below else _BLUE for value in exposure])
     _lines(panels[0], {1.0: _GREY, below: _RED})
-    panels[0].set(title="Credit exposure", xlabel=f"ratio to the largest group; alarm below {below:g}")
+    panels[0].set(title=f"Credit exposure (alarm below {below:g})", xlabel="ratio to the largest group's")
     _points(panels[1], [row.group.get("ndcg_gap") for row in rows], [_BLUE] * len(rows))
     _lines(panels[1], {0.0: _GREY})
     panels[1].set(title="Ranking quality", xlabel=f"NDCG@{report['k']} minus the largest group's")
@@ -37,7 +37,7 @@ def plot_fairness(report: dict[str, Any], path: Path) -> None:
     if known:
         panels[2].scatter(*zip(*known, strict=True), marker="x", s=22, color=_GREY, zorder=1)
     _lines(panels[2], {0.5: _GREY})
-    panels[2].set(title="What the embedding tells", xlabel="AUC of the probe; × labels shuffled")
+    panels[2].set(title="What the embedding tells", xlabel="AUC of the probe (×: labels shuffled)")
     panels[0].set_yticks(range(len(rows)), [row.label for row in rows])
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
     if not rows:
