@@ -66,7 +66,7 @@ def build_features_and_materialise(
     report = build_features(dataset, home.features, home.encodings, config.features, progress)
     home.remember_features(dataset.fingerprint())
     materialised = _materialise(home, progress)
-    facts = _load_facts(home, dataset) if report.changed or materialised.changed else 0
+    facts = _load_facts(home, dataset, report.changed or materialised.changed, progress)
     return {
         "changed": report.changed or materialised.changed,
         "rows": report.rows,
@@ -84,13 +84,13 @@ def _materialise(home: Home, progress: Progress | None) -> Any:
     return apply_and_materialise(home.path, progress)
 
 
-def _load_facts(home: Home, dataset: Dataset) -> int:
+def _load_facts(home: Home, dataset: Dataset, changed: bool, progress: Progress | None) -> int:
     from serving.settings import Settings
     from serving.store.database import open_store
-    from serving.store.sync import load_facts
+    from serving.store.sync import load_or_confirm_facts
 
     with open_store(Settings(home=home.path).store_url()) as store:
-        return load_facts(dataset, store)
+        return load_or_confirm_facts(dataset, store, changed, progress)
 
 
 def train_and_register(
