@@ -85,12 +85,14 @@ def _materialise(home: Home, progress: Progress | None) -> Any:
 
 
 def _load_facts(home: Home, dataset: Dataset, changed: bool, progress: Progress | None) -> int:
+    from recsys.policy.registry import pack_in_force
     from serving.settings import Settings
     from serving.store.database import open_store
     from serving.store.sync import load_or_confirm_facts
 
+    pack = pack_in_force(home.path, dataset.config.policy)
     with open_store(Settings(home=home.path).store_url()) as store:
-        return load_or_confirm_facts(dataset, store, changed, progress)
+        return load_or_confirm_facts(dataset, store, changed, progress, pack)
 
 
 def train_and_register(
