@@ -15,7 +15,8 @@ from recsys.errors import ConfigError, ModelError, SchemaMismatchError
 from recsys.features.spec import FeatureManifest
 from recsys.home import Home
 from recsys.policy.engine import PolicyEngine
-from recsys.policy.pack import load_pack
+from recsys.policy.pack import PolicyPack, load_pack
+from recsys.policy.registry import pack_in_force
 from recsys.schema import Kind
 from serving.settings import Settings
 from serving.store.database import Store
@@ -81,6 +82,8 @@ class LoadedChampion(NamedTuple):
 
     bundle: Bundle
     version: str
+    pack: PolicyPack | None = None
+    """The bank's own policy pack where the home has one; None: the packaged one."""
 
 
 def find_champion(home: Path, version: str | None = None) -> Champion:
@@ -115,9 +118,11 @@ def load_champion(home: Path, version: str | None = None) -> LoadedChampion:
 
     Raises:
         ModelError: there is none, or it is incomplete.
+        ConfigError: the bank's own policy pack is not valid.
     """
     champion = find_champion(home, version)
-    return LoadedChampion(Bundle.load(champion.folder), champion.version)
+    bundle = Bundle.load(champion.folder)
+    return LoadedChampion(bundle, champion.version, pack_in_force(home, bundle.manifest.policy))
 
 
 def check_ready(settings: Settings) -> None:
@@ -178,7 +183,7 @@ def assemble(champion: LoadedChampion) -> ServedModel:
     from recsys.recommender import Recommender
 
     bundle, manifest = champion.bundle, champion.bundle.manifest
-    policy = PolicyEngine(load_pack(manifest.policy), manifest.repeatable)
+    policy = PolicyEngine(champion.pack or load_pack(manifest.policy), manifest.repeatable)
     catalogue = Catalogue.from_frames(bundle.products, bundle.contents)
     return ServedModel(
         pipeline=DecisionPipeline(Recommender(bundle), policy, catalogue),

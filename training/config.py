@@ -7,6 +7,7 @@ from recsys.features.config import FeatureConfig
 from recsys.modeling.encoding import EncodingConfig
 from recsys.modeling.two_tower import TwoTowerConfig
 from recsys.retrieval.popularity import PopularityConfig
+from training.fairness.config import FairnessConfig
 from training.loop import LoopConfig
 from training.ranking_config import RankingConfig
 
@@ -16,6 +17,9 @@ class GateConfig(BaseConfig):
 
     confidence: float = Field(default=0.95, gt=0, lt=1)
     """Of the intervals."""
+    needs_second_approver: bool = False
+    """Somebody other than the trainer must approve, even where the policy pack does not ask for it; what the pack asks
+    for cannot be turned off here, for the trainer writes the recipe."""
 
 
 class EvaluationConfig(BaseConfig):
@@ -36,6 +40,7 @@ class TrainConfig(BaseConfig):
     popularity: PopularityConfig = PopularityConfig()
     ranking: RankingConfig = RankingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    fairness: FairnessConfig = FairnessConfig()
     gate: GateConfig = GateConfig()
     refit: bool = True
     """After selection on validation, train again on every event with the chosen number of epochs."""

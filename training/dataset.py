@@ -24,6 +24,8 @@ from recsys.features.spec import (
 from recsys.modeling.encoding import EncodingConfig, EntityEncoding, EntityRows
 from recsys.modeling.reader import HistoryArrays, ModelReader
 from recsys.modeling.two_tower import ModelInputs
+from recsys.policy.fair_inputs import refused_columns
+from recsys.policy.registry import pack_in_force
 from recsys.schema import CONTENT_ID, CUSTOMER_ID, EVENT_TIMESTAMP, EVENT_TYPE, PRODUCT_ID, EventType, PolicyName, Table
 from training.examples import (
     ANCHOR,
@@ -160,8 +162,11 @@ class DatasetBuilder:
     def __init__(self, dataset: Dataset, home: Path, config: EncodingConfig) -> None:
         self.dataset = dataset
         self.home = home
-        self.config = config
         self.manifest = FeatureManifest.read(home / "features")
+        credit = pack_in_force(home, dataset.config.policy).credit
+        self.refused = refused_columns(self.manifest, credit)
+        """Features that no model may read by the policy in force."""
+        self.config = config.model_copy(update={"ignore": (*config.ignore, *(column.key for column in self.refused))})
         parts = load_parts(dataset)
         self.parts = Consent(dataset).keep_now(parts.lazy(), Purpose.PROFILING).collect()
         """Only of customers who agreed to profiling: the model learns from nobody else."""

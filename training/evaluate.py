@@ -18,7 +18,7 @@ from recsys.metrics.coverage import catalogue_coverage
 from recsys.metrics.ranking import RankingMetrics, top_k
 from recsys.modeling.encoding import GROUP_OF_VIEW
 from recsys.policy.engine import PolicyEngine
-from recsys.policy.pack import load_pack
+from recsys.policy.registry import pack_in_force
 from recsys.recommender import Recommender
 from recsys.retrieval.popularity import PopularityConfig
 from recsys.schema import Modality
@@ -79,7 +79,7 @@ def load_split(dataset: Dataset, home: Path) -> FrozenSplit:
     parts = load_parts(dataset)
     split = resolve_split(dataset)
     catalogue = load_catalogue(dataset, home, manifest, split.test_start or dataset.end())
-    policy = PolicyEngine(load_pack(dataset.config.policy), dataset.config.repeatable)
+    policy = PolicyEngine(pack_in_force(home, dataset.config.policy), dataset.config.repeatable)
     builder = QueryBuilder(dataset, home, parts, catalogue, policy)
     validation, test = (builder.of_part(part) for part in (Part.VALIDATION, Part.TEST))
     if not len(validation) and not len(test):

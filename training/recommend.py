@@ -22,7 +22,7 @@ from recsys.modeling.reader import CustomerRows
 from recsys.policy.as_of import customer_facts_as_of, taken_before
 from recsys.policy.engine import PolicyEngine
 from recsys.policy.facts import BoolArray, ProductFacts
-from recsys.policy.pack import load_pack
+from recsys.policy.registry import pack_in_force
 from recsys.policy.rules import RequestContext
 from recsys.recommender import Recommender
 from recsys.schema import CONTENT_ID, CUSTOMER_ID, EVENT_TIMESTAMP, MODE, PRODUCT_ID, RANK, SCORE, Kind, Modality, Table
@@ -72,7 +72,7 @@ class BatchRecommender:
         self.home = home
         self.recommender = Recommender(bundle)
         catalogue = Catalogue.from_frames(bundle.products, bundle.contents)
-        policy = PolicyEngine(load_pack(bundle.manifest.policy), bundle.manifest.repeatable)
+        policy = PolicyEngine(pack_in_force(home, bundle.manifest.policy), bundle.manifest.repeatable)
         self.pipeline = DecisionPipeline(self.recommender, policy, catalogue)
         self._products = ProductFacts.from_frame(bundle.products)
         manifest = FeatureManifest.read(home / "features")

@@ -1,12 +1,14 @@
 """Experiment tracking and the model registry: the only training file that knows MLflow."""
 
 import json
+import re
 import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,12 +16,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recsys.errors import ModelError
+from training.approval import GATE_PASSED, GATE_WAITS, Signatures, require_other, require_passed
+from training.card_text import render_card, render_description
+from training.fairness.plot import plot_fairness
+from training.model_card import Registered, RunRecord, approval_entry, build_card, summarise_fairness
 from training.plots import plot_methods, plot_slices, plot_training
-from training.promote import GateDecision
 from training.train import TrainingOutcome, flatten
 
 REGISTERED_MODEL = "recommender"
 CHAMPION, CHALLENGER = "champion", "challenger"
+_CARD = "model_card"
 _PINNED = ("torch", "torchrec", "fbgemm-gpu-cpu", "numpy", "polars", "pyarrow", "pydantic", "safetensors", "mlflow")
 
 
@@ -29,6 +35,8 @@ class RegisteredVersion(NamedTuple):
     version: str
     run_id: str
     promoted: bool
+    gate: str
+    """Of `training.approval`: passed, refused, or passed and waiting for somebody else's approval."""
 
 
 def tracking_uri(home: Path) -> str:
@@ -86,9 +94,19 @@ class Tracker:
             plot_slices(report, folder / "slices.png")
             self._mlflow.log_artifacts(name, "evaluation")
 
-    def register(self, outcome: TrainingOutcome, decision: GateDecision) -> RegisteredVersion:
-        """Logs the bundle as a registered model; alias challenger, and champion if the gate passed."""
-        mlflow = self._mlflow
+    def log_fairness(self, report: dict[str, Any], refused: Iterable[str]) -> None:
+        """The fairness report of the active run as JSON, plot and metrics, and the features that were refused."""
+        self._mlflow.set_tags({"policy": report["policy"], "refused_columns": ", ".join(refused) or "none"})
+        self._mlflow.log_metrics(fairness_metrics(report))
+        with tempfile.TemporaryDirectory() as name:
+            (Path(name) / "fairness.json").write_text(json.dumps(report, indent=1))
+            plot_fairness(report, Path(name) / "fairness.png")
+            self._mlflow.log_artifacts(name, "evaluation")
+
+    def register(self, run: RunRecord) -> RegisteredVersion:
+        """Logs the bundle as a registered model with its card; alias challenger, and champion if nothing stands against
+        it: the gate passed, and somebody approved where that is asked for."""
+        mlflow, decision, signatures = self._mlflow, run.decision, run.signatures
         mlflow.log_dict({"passed": decision.passed, "reasons": decision.reasons, **decision.differences}, "gate.json")
         signature = mlflow.models.ModelSignature(
             inputs=mlflow.types.Schema([mlflow.types.ColSpec("string", "features")]),
@@ -99,19 +117,101 @@ class Tracker:
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-            artifacts={"bundle": str(outcome.folder)},
+            artifacts={"bundle": str(run.outcome.folder)},
             signature=signature,
             pip_requirements=[f"{package}=={metadata.version(package).split('+')[0]}" for package in _PINNED],
             registered_model_name=REGISTERED_MODEL,
         )
-        version = str(info.registered_model_version)
+        version, now = str(info.registered_model_version), datetime.now(UTC)
+        gate = signatures.gate(decision.passed)
+        registered = Registered(version, info.run_id or "", git_commit(), now)
+        self._write_card(build_card(run, registered))
         self._client.set_registered_model_alias(REGISTERED_MODEL, CHALLENGER, version)
-        self._client.set_model_version_tag(
-            REGISTERED_MODEL, version, "gate", "passed" if decision.passed else "refused"
+        self._tag(version, {"gate": gate, "trainer": signatures.trainer})
+        promoted = decision.passed and signatures.complete
+        if promoted:
+            self._crown(version, signatures.approver, now)
+        return RegisteredVersion(version, registered.run_id, promoted, gate)
+
+    def promote(self, version: str, approver: str) -> RegisteredVersion:
+        """Moves the alias champion to a version that passed its gate, by somebody other than its trainer.
+
+        Raises:
+            ModelError: there is no such version.
+            ApprovalError: it did not pass, or the approver trained it.
+        """
+        found = self._version(version)
+        version = str(found.version)
+        require_passed(version, found.tags.get("gate"))
+        card = self.card(version)
+        trainer = found.tags.get("trainer", "")
+        require_other(approver, trainer)
+        now = datetime.now(UTC)
+        signatures = Signatures(trainer, approver, card["approval"]["needs_approver"])
+        self._write_card({**card, "approval": approval_entry(GATE_PASSED, signatures, now)})
+        self._tag(version, {"gate": GATE_PASSED})
+        self._crown(version, approver, now)
+        return RegisteredVersion(version, found.run_id or "", True, GATE_PASSED)
+
+    def card(self, version: str) -> dict[str, Any]:
+        """The model card of a version, as it stands after the latest approval.
+
+        Raises:
+            ModelError: there is no such version, or it was registered before there were cards.
+        """
+        found = self._version(version)
+        try:
+            card: dict[str, Any] = self._mlflow.artifacts.load_dict(f"runs:/{found.run_id}/{_CARD}.json")
+        except (self._mlflow.exceptions.MlflowException, OSError) as error:
+            raise ModelError(f"version {version} in {self.folder} has no model card: train again") from error
+        return card
+
+    def schema_hash(self, version: str) -> str:
+        """Of the features that a version was trained on.
+
+        Raises:
+            ModelError: there is no such version.
+        """
+        return str(self._client.get_run(self._version(version).run_id).data.tags.get("schema_hash", ""))
+
+    def waiting(self) -> str | None:
+        """The challenger that passed its gate and waits for approval; None where there is none."""
+        try:
+            version = self.version_of(CHALLENGER)
+        except self._mlflow.exceptions.MlflowException:
+            return None
+        return version if self._version(version).tags.get("gate") == GATE_WAITS else None
+
+    def _crown(self, version: str, approver: str | None, now: datetime) -> None:
+        """The alias comes last: who reads it finds the names beside it."""
+        at = now.isoformat(timespec="seconds")
+        self._tag(
+            version, {"promoted_at": at} | ({} if approver is None else {"approver": approver, "approved_at": at})
         )
-        if decision.passed:
-            self._client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, version)
-        return RegisteredVersion(version, info.run_id or "", decision.passed)
+        self._client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, version)
+
+    def _tag(self, version: str, tags: Mapping[str, str]) -> None:
+        for key, value in tags.items():
+            self._client.set_model_version_tag(REGISTERED_MODEL, version, key, value)
+
+    def _write_card(self, card: dict[str, Any]) -> None:
+        """The card as artefacts of its run, and as the version's description."""
+        version, run_id = card["model"]["version"], card["model"]["run_id"]
+        self._client.log_dict(run_id, card, f"{_CARD}.json")
+        self._client.log_text(run_id, render_card(card), f"{_CARD}.md")
+        self._client.update_model_version(REGISTERED_MODEL, version, render_description(card))
+
+    def _version(self, version: str) -> Any:
+        """Of the registry, by number or alias."""
+        exceptions = self._mlflow.exceptions
+        try:
+            if version in (CHAMPION, CHALLENGER):
+                version = self.version_of(version)
+            return self._client.get_model_version(REGISTERED_MODEL, version)
+        except exceptions.MlflowException as error:
+            raise ModelError(
+                f"{self.folder} has no version {version} of the model: `recsys train DATASET` prints the versions"
+            ) from error
 
     def bundle_folder(self, alias: str = CHAMPION) -> Path:
         """The bundle behind an alias.
@@ -123,10 +223,14 @@ class Tracker:
         try:
             path = mlflow.artifacts.download_artifacts(f"models:/{REGISTERED_MODEL}@{alias}")
         except mlflow.exceptions.MlflowException as error:
-            raise ModelError(
-                f"no {alias} in {self.folder}: train one with `recsys train DATASET` ({error.message[:120]})"
-            ) from error
+            raise ModelError(f"no {alias} in {self.folder}: {self._remedy()} ({error.message[:120]})") from error
         return Path(path) / "artifacts" / "bundle"
+
+    def _remedy(self) -> str:
+        waiting = self.waiting()
+        if waiting is None:
+            return "train one with `recsys train DATASET`"
+        return f"version {waiting} passed its gate and waits: `recsys promote {waiting} --approver NAME`"
 
     def version_of(self, alias: str = CHAMPION) -> str:
         """The version number behind an alias."""
@@ -146,6 +250,24 @@ def report_metrics(report: dict[str, Any]) -> dict[str, float]:
     flat |= {name: value for name, value in report.items() if name.startswith("share_of_oracle")}
     flat["coverage"] = report["coverage"]
     return {name.replace("@", "_at_"): float(value) for name, value in flat.items() if np.isfinite(value)}
+
+
+def fairness_metrics(report: dict[str, Any]) -> dict[str, float]:
+    """The groups' numbers under flat names: `fairness.sex.female.credit_ratio`, the same with `.low`, ..."""
+    flat: dict[str, float] = {"fairness.alarms": sum(alarm["certain"] for alarm in report["alarms"])}
+    for name, values in summarise_fairness(report)["attributes"].items():
+        for group, entry in values["groups"].items():
+            named = {key: entry.get(key) for key in ("credit_ratio", "ndcg_gap", "calibration_gap")}
+            named["probe_auc"] = entry.get("probe", {}).get("auc")
+            for key, interval in named.items():
+                if interval is not None:
+                    flat |= _interval_metrics(f"fairness.{_metric_name(name)}.{_metric_name(group)}.{key}", interval)
+    return flat
+
+
+def _metric_name(text: str) -> str:
+    """What MLflow takes as a name: other characters become `_`."""
+    return re.sub(r"[^\w\- ]", "_", text, flags=re.ASCII)
 
 
 def _interval_metrics(name: str, interval: dict[str, float]) -> dict[str, float]:

@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from rich.progress import Progress
 
-from recsys.bundle import SELECTION, BundleManifest, PriorConfig
+from recsys.bundle import SELECTION, Bundle, BundleManifest, PriorConfig
 from recsys.data.contract import Dataset
 from recsys.data.splits import Part
 from recsys.features.spec import FeatureManifest
 from recsys.modeling.two_tower import TwoTower
+from recsys.policy.fair_inputs import RefusedColumn, require_fair_inputs
+from recsys.policy.registry import pack_in_force
 from recsys.schema import CUSTOMER_ID
 from training.config import TrainConfig
 from training.dataset import DatasetBuilder, Prepared, load_catalogue, load_parts
@@ -38,6 +40,8 @@ class TrainingOutcome:
     evaluation: Evaluation
     split: FrozenSplit
     labels: int
+    refused: tuple[RefusedColumn, ...]
+    """Features that the policy kept from the model."""
 
     def clean_up(self) -> None:
         """Removes the working files of the run, checkpoints among them: the registry has the bundle."""
@@ -55,6 +59,7 @@ class Training:
         self.version = version
         self.folder = home / "runs" / version
         self.manifest = FeatureManifest.read(home / "features")
+        self.pack = pack_in_force(home, dataset.config.policy)
         self._parts = load_parts(dataset)
 
     def run(self, progress: Progress | None = None) -> TrainingOutcome:
@@ -62,6 +67,7 @@ class Training:
 
         Raises:
             DatasetError: there is nothing to learn from or to ask.
+            ModelError: the model would rank credit by a column that the policy refuses.
         """
         torch.set_flush_denormal(True)
         say = _sayer(progress)
@@ -69,6 +75,8 @@ class Training:
         say("reading the frozen split")
         split = load_split(self.dataset, self.home)
         builder = DatasetBuilder(self.dataset, self.home, self.config.encoding)
+        for column in builder.refused:
+            say(f"left out of the model by policy {self.pack.name}: {column.key} ({column.kind}: {column.entry})")
         say("joining features to labels")
         prepared = builder.build((Part.TRAIN,), split.catalogue)
         queries = split.of(set(builder.parts[CUSTOMER_ID])).learned_from
@@ -89,11 +97,23 @@ class Training:
             everything = builder.build(_ALL_PARTS, catalogue)
             refitted = self._train(everything, "refit", None, result.state.best_epoch, progress)
             served = stage.for_serving(packer.pack(refitted.model, everything, catalogue, prior, None), everything)
+        self._require_fair(served)
         served.save(self.folder / "bundle")
         (self.folder / "bundle-selection").rename(self.folder / "bundle" / SELECTION)
         return TrainingOutcome(
-            self.folder / "bundle", served.manifest, result, evaluation, split, len(prepared.training.labels)
+            folder=self.folder / "bundle",
+            manifest=served.manifest,
+            selection=result,
+            evaluation=evaluation,
+            split=split,
+            labels=len(prepared.training.labels),
+            refused=builder.refused,
         )
+
+    def _require_fair(self, bundle: Bundle) -> None:
+        """The last look at the signature: nothing that the policy refuses is packed, however it got there."""
+        stage = bundle.manifest.stage
+        require_fair_inputs(bundle.manifest.inputs.customers, stage.features if stage else (), self.pack.credit)
 
     def _train(
         self,

@@ -14,6 +14,10 @@ from rich.console import Console
 from recsys.cli.audit import audit_commands
 from recsys.cli.benchmark import benchmark
 from recsys.cli.erase import erase
+from recsys.cli.fairness import fairness
+from recsys.cli.model_card import model_card
+from recsys.cli.people import People, TrainerOption
+from recsys.cli.promote import promote
 from recsys.cli.retention import retention
 from recsys.cli.terminal import (
     ConfigOption,
@@ -42,6 +46,9 @@ app.add_typer(importers, name="import")
 app.add_typer(audit_commands(), name="audit")
 app.command()(benchmark)
 app.command()(erase)
+app.command()(fairness)
+app.command("model-card")(model_card)
+app.command()(promote)
 app.command()(retention)
 
 
@@ -145,20 +152,26 @@ def train(
     directory: DatasetArgument,
     config: ConfigOption = None,
     settings: SetOption = None,
+    trainer: TrainerOption = None,
+    approver: Annotated[str | None, typer.Option(help="Who approves the version if its gate passes.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train, evaluate on the frozen split, log to MLflow, register, and promote if the gate passes.
 
+    Where the bank's policy pack asks for a second approver, the version waits for `recsys promote` unless --approver
+    names somebody other than the trainer.
+
     Example: recsys train bank --set loop.seed=1
+
+    Example: recsys train bank --trainer ann --approver bob
     """
-    from recsys.cli.report import describe_evaluation
+    from recsys.cli.report import describe_evaluation, describe_registration
     from recsys.cli.workflows import load_config, train_and_register
 
     with make_progress() as progress:
-        result = train_and_register(context.obj, directory, load_config(config, settings or []), progress)
-    gate = "[green]promoted to champion[/green]" if result["promoted"] else "[yellow]not promoted[/yellow]"
-    lines = [*describe_evaluation(result["evaluation"]), f"recommender version {result['version']}: {gate}"]
-    emit(result, as_json, [*lines, *(f"  {plain(reason)}" for reason in result["gate"])])
+        people = People.of_process(trainer, approver)
+        result = train_and_register(context.obj, directory, load_config(config, settings or []), progress, people)
+    emit(result, as_json, [*describe_evaluation(result["evaluation"]), *describe_registration(result)])
 
 
 @app.command()

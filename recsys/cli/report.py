@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from recsys.cli.terminal import plain
+
 _WITH_INTERVAL = ("ndcg", "recall")
 
 
@@ -21,6 +23,29 @@ def describe_evaluation(report: dict[str, Any]) -> list[str]:
     lines += [f"  coverage of the catalogue: {report['coverage']:.2f}", f"NDCG@{k} by slice"]
     for name, interval in report["slices"].items():
         lines.append(f"  {_words(name):<18}{_interval(interval):>23}   n={interval['n']:,}")
+    return lines
+
+
+def describe_registration(result: dict[str, Any]) -> list[str]:
+    """What became of a trained version: its gate, who signed, what was left out, whom it sees less."""
+    version = f"recommender version {result['version']}"
+    if result["promoted"]:
+        state = "[green]promoted to champion[/green]"
+    elif result["waits_for_approval"]:
+        state = "[yellow]passed, waits for approval[/yellow]"
+    else:
+        state = "[yellow]not promoted[/yellow]"
+    lines = [f"{version}: {state}", *(f"  {plain(reason)}" for reason in result["gate"])]
+    approver = "nobody" if result["approver"] is None else plain(result["approver"])
+    lines.append(f"  trained by {plain(result['trainer'])}, approved by {approver if result['promoted'] else 'nobody'}")
+    if result["waits_for_approval"]:
+        lines.append(f"  next: recsys promote {result['version']} --approver NAME")
+    refused = [f"{column['key']} ({column['kind']})" for column in result["refused_columns"]]
+    if refused:
+        lines.append(f"  left out of the model by the policy pack: {', '.join(refused)}")
+    alarms = len(result["fairness_alarms"])
+    if alarms:
+        lines.append(f"  [yellow]fairness: {alarms} alarm(s)[/yellow], see `recsys fairness` or the model card")
     return lines
 
 

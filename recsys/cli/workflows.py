@@ -14,6 +14,7 @@ import polars as pl
 from rich.console import Console
 from rich.progress import Progress
 
+from recsys.cli.people import People, sign
 from recsys.config import apply_overrides, read_yaml
 from recsys.data.contract import Dataset
 from recsys.errors import ModelError, RecsysError
@@ -84,24 +85,36 @@ def _materialise(home: Home, progress: Progress | None) -> Any:
 
 
 def _load_facts(home: Home, dataset: Dataset, changed: bool, progress: Progress | None) -> int:
+    from recsys.policy.registry import pack_in_force
     from serving.settings import Settings
     from serving.store.database import open_store
     from serving.store.sync import load_or_confirm_facts
 
+    pack = pack_in_force(home.path, dataset.config.policy)
     with open_store(Settings(home=home.path).store_url()) as store:
-        return load_or_confirm_facts(dataset, store, changed, progress)
+        return load_or_confirm_facts(dataset, store, changed, progress, pack)
 
 
 def train_and_register(
-    home: Home, directory: Path, config: "TrainConfig", progress: Progress | None = None
+    home: Home,
+    directory: Path,
+    config: "TrainConfig",
+    progress: Progress | None = None,
+    people: People | None = None,
 ) -> dict[str, Any]:
-    """Features if stale, then a training run that is logged, registered and, through the gate, promoted."""
+    """Features if stale, then a training run that is logged, registered and, through the gate, promoted.
+
+    Raises:
+        ApprovalError: the approver is the trainer.
+    """
     from recsys.metrics.ranking import RankingMetrics
     from training.evaluate import MODEL, ORACLE
+    from training.model_card import RunRecord
     from training.promote import decide_promotion
     from training.tracking import Tracker
     from training.train import Training
 
+    signatures = sign(home, open_dataset(home, directory), config, people or People.of_process())
     build_features_and_materialise(home, directory, config, progress)
     dataset = open_dataset(home, directory)
     fingerprint = dataset.fingerprint()
@@ -109,25 +122,42 @@ def train_and_register(
     version = hashlib.sha256(json.dumps([fingerprint, settings], sort_keys=True).encode()).hexdigest()[:12]
     tracker = Tracker(home.path)
     started = time.perf_counter()
-    outcome = Training(dataset, home.path, config, version).run(progress)
+    training = Training(dataset, home.path, config, version)
+    outcome = training.run(progress)
+    fairness = _measure_fairness(home, outcome, training.pack, config)
     per_query: dict[str, RankingMetrics] = outcome.evaluation.per_query
     baselines = {name: values.ndcg for name, values in per_query.items() if name not in (MODEL, ORACLE)}
     champion = _champion_ndcg(tracker, home, outcome.split, config)
     decision = decide_promotion(per_query[MODEL].ndcg, baselines, champion, config.evaluation)
     with tracker.run(dataset.config.name, version):
         tracker.log_outcome(outcome, settings, fingerprint, time.perf_counter() - started)
-        registered = tracker.register(outcome, decision)
+        tracker.log_fairness(fairness, [column.key for column in outcome.refused])
+        registered = tracker.register(RunRecord(outcome, fairness, fingerprint, decision, signatures))
     outcome.clean_up()
     return {
         "version": registered.version,
         "run_id": registered.run_id,
         "promoted": registered.promoted,
+        "waits_for_approval": decision.passed and not registered.promoted,
+        "trainer": signatures.trainer,
+        "approver": signatures.approver,
         "gate": decision.reasons,
+        "refused_columns": [column._asdict() for column in outcome.refused],
+        "fairness_alarms": [alarm for alarm in fairness["alarms"] if alarm["certain"]],
         "evaluation": outcome.evaluation.report,
         "best_epoch": outcome.selection.state.best_epoch,
         "labels": outcome.labels,
         "seconds": round(time.perf_counter() - started, 1),
     }
+
+
+def _measure_fairness(home: Home, outcome: Any, pack: Any, config: "TrainConfig") -> dict[str, Any]:
+    """By the weights of the run that have not seen the frozen split."""
+    from recsys.bundle import SELECTION, Bundle
+    from training.fairness.report import measure_fairness
+
+    bundle = Bundle.load(outcome.folder / SELECTION)
+    return measure_fairness(bundle, outcome.split, home.path, pack, config.fairness, config.evaluation.k)
 
 
 def _champion_ndcg(tracker: Any, home: Home, split: Any, config: "TrainConfig") -> Any:
@@ -150,7 +180,7 @@ def evaluate_champion(home: Home, directory: Path) -> dict[str, Any]:
     from training.evaluate import evaluate_bundle, load_selection, load_split
     from training.tracking import Tracker
 
-    dataset = _open_known(home, directory)
+    dataset = open_known(home, directory)
     bundle = load_selection(Tracker(home.path).bundle_folder(), home.path)
     return evaluate_bundle(bundle, load_split(dataset, home.path), EvaluationConfig()).report
 
@@ -173,7 +203,7 @@ def recommend_batch(
 
     customers, kind, k, candidates = asked
     require_writable(out)
-    dataset = _open_known(home, directory)
+    dataset = open_known(home, directory)
     request = BatchRequest(
         customers=None if customers == "all" else read_ids(Path(customers)),
         kind=kind,
@@ -219,7 +249,13 @@ def check_schema(home: Home, schema_hash: str) -> None:
         raise SchemaMismatchError(schema_hash, present)
 
 
-def _open_known(home: Home, directory: Path) -> Dataset:
+def open_known(home: Home, directory: Path) -> Dataset:
+    """The dataset of a home that was trained on it, in the state that it was trained on.
+
+    Raises:
+        ModelError: nothing was trained yet.
+        HomeError: the home is another dataset's, or the dataset changed since.
+    """
     dataset = open_dataset(home, directory)
     record = home.record()
     if record is None or not record.features_of:
@@ -263,7 +299,7 @@ def issue_local_token(home: Home, customer: str | None, service: str | None, sco
 
 def run_demo(home: Home, customers: int, port: int, console: Console, progress: Callable[[], Progress]) -> None:
     """Simulates a bank beside the state, builds, trains and promotes; prints how to ask."""
-    from recsys.cli.report import describe_evaluation
+    from recsys.cli.report import describe_evaluation, describe_registration
     from recsys.simulator import SimulatorConfig, simulate
     from serving.run import listen
 
@@ -277,9 +313,8 @@ def run_demo(home: Home, customers: int, port: int, console: Console, progress: 
     console.rule("2/3 features, training, evaluation, registration")
     with progress() as bar:
         result = train_and_register(home, bank, load_config(None, []), bar)
-    for line in describe_evaluation(result["evaluation"]):
+    for line in [*describe_evaluation(result["evaluation"]), *describe_registration(result)]:
         console.print(line, highlight=False)
-    console.print("gate: " + "; ".join(result["gate"]).replace("[", "\\["), highlight=False)
     console.rule("3/3 ask")
     for line in demo_instructions(home, bank, port):
         console.print(line, highlight=False, soft_wrap=True, markup=False)

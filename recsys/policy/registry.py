@@ -3,11 +3,14 @@
 import logging
 from importlib import resources
 from pathlib import Path
+from typing import Final
 
 from recsys.errors import ConfigError
 from recsys.policy.pack import PolicyPack, load_pack
 from recsys.schema import PolicyName
 
+OWN_PACKS: Final = "packs"
+"""The folder of a home that holds the bank's own packs, each under the name that dataset.yaml asks for."""
 LOGGER = logging.getLogger("recsys.policy")
 
 
@@ -51,6 +54,15 @@ class PackRegistry:
         if pack.name != name:
             raise ConfigError(str(own), f"name: is {pack.name}, must be {name} as the file is called")
         return pack
+
+
+def pack_in_force(home: Path, name: PolicyName) -> PolicyPack:
+    """The bank's own pack in `<home>/packs`, else the packaged one.
+
+    Raises:
+        ConfigError: the bank's own is not valid.
+    """
+    return PackRegistry(home / OWN_PACKS).get(name)
 
 
 def packaged_packs() -> list[str]:

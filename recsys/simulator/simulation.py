@@ -11,7 +11,7 @@ import polars as pl
 from rich.progress import Progress
 
 from recsys.data.output import new_directory
-from recsys.schema import Table
+from recsys.schema import CUSTOMER_ID, Table
 from recsys.simulator import truth
 from recsys.simulator.bank import Bank, seed_of
 from recsys.simulator.behaviour import Block
@@ -20,6 +20,7 @@ from recsys.simulator.config import SimulatorConfig
 from recsys.simulator.consent import Consent
 from recsys.simulator.creatives import picture_of_product
 from recsys.simulator.customers import draw_population
+from recsys.simulator.demographics import demographics
 from recsys.simulator.drawing.picture import draw_photo, draw_picture, save_picture
 from recsys.simulator.eligibility import Eligibility
 from recsys.simulator.holdings import holdings_frame, open_holdings
@@ -117,7 +118,9 @@ def _write_block(block: Block, profiles: Profiles, before: pl.DataFrame, number:
     events, responses = journal.event_frames(people, bank.catalogue, bank.creatives, number)
     writer.write(Table.EVENTS, events, number)
     writer.write("truth/responses", responses, number)
-    writer.write(Table.CUSTOMERS, profiles.frame(bank.config, bank.lexicon), number)
+    known = demographics(people, bank.config, number)
+    customers = profiles.frame(bank.config, bank.lexicon).join(known, on=CUSTOMER_ID, maintain_order="left")
+    writer.write(Table.CUSTOMERS, customers, number)
     writer.write(Table.HOLDINGS, holdings_frame(before, journal.holdings, people, bank.catalogue), number)
     writer.write(Table.CONSENTS, block.consent.frame(journal.opt_outs), number)
     written = _with_ids(write_messages(people, bank, block.rng), "message_id", "m", number)

@@ -47,7 +47,7 @@ _LATEST: Final = {dismissals: "dismissed_at", applications: "applied_at", consen
 _SHOWN: Final = 5
 
 
-def load_facts(dataset: Dataset, store: Store, progress: Progress | None = None) -> int:
+def load_facts(dataset: Dataset, store: Store, progress: Progress | None = None, pack: PolicyPack | None = None) -> int:
     """Makes the store hold the dataset's facts, beside those that the app's events and consents brought.
 
     Doing it twice changes nothing but the time of confirmation; a row that an earlier load brought and the dataset no
@@ -57,6 +57,7 @@ def load_facts(dataset: Dataset, store: Store, progress: Progress | None = None)
         dataset: is read lazily, in chunks.
         store: its tables exist.
         progress: gets one task.
+        pack: what counts as having a product; None: the packaged one.
 
     Returns:
         How many rows the dataset gave.
@@ -64,7 +65,7 @@ def load_facts(dataset: Dataset, store: Store, progress: Progress | None = None)
     Raises:
         DatasetError: a consent is dated in the future; nothing was changed.
     """
-    pack, started = load_pack(dataset.config.policy), datetime.now(UTC)
+    pack, started = pack or load_pack(dataset.config.policy), datetime.now(UTC)
     _refuse_future_consents(dataset, started)
     task = progress.add_task("loading facts into the store", total=len(TABLES)) if progress else None
     total = 0
@@ -78,7 +79,9 @@ def load_facts(dataset: Dataset, store: Store, progress: Progress | None = None)
     return total
 
 
-def load_or_confirm_facts(dataset: Dataset, store: Store, changed: bool, progress: Progress | None = None) -> int:
+def load_or_confirm_facts(
+    dataset: Dataset, store: Store, changed: bool, progress: Progress | None = None, pack: PolicyPack | None = None
+) -> int:
     """Loads the facts of a dataset that changed or was never loaded; else only confirms those that are there.
 
     Facts that nobody confirms grow stale (`DATA_STALE`), so this is for every run that looked at the dataset.
@@ -88,6 +91,7 @@ def load_or_confirm_facts(dataset: Dataset, store: Store, changed: bool, progres
         store: its tables exist.
         changed: since its facts were loaded.
         progress: gets one task where they are loaded.
+        pack: as for `load_facts`.
 
     Returns:
         How many rows were loaded.
@@ -98,7 +102,7 @@ def load_or_confirm_facts(dataset: Dataset, store: Store, changed: bool, progres
     with store.reading() as connection:
         loaded = connection.scalar(select(dataset_facts.c.id)) is not None
     if changed or not loaded:
-        return load_facts(dataset, store, progress)
+        return load_facts(dataset, store, progress, pack)
     with store.writing() as connection:
         connection.execute(update(dataset_facts).values(confirmed_at=datetime.now(UTC)))
     return 0

@@ -7,7 +7,7 @@ import yaml
 
 from recsys.errors import ConfigError
 from recsys.policy.pack import PolicyPack, load_pack
-from recsys.policy.registry import PackRegistry, packaged_packs
+from recsys.policy.registry import PackRegistry, pack_in_force, packaged_packs
 from recsys.policy.rules.vulnerability import VulnerabilityRule
 from recsys.schema import PolicyName
 
@@ -56,7 +56,7 @@ def test_load_pack_every_jurisdiction_has_every_rule_and_section(name: PolicyNam
     assert {"sex", "age", "nationality", "religion", "marital_status"} <= set(pack.credit.protected_columns)
     assert pack.credit.proxy_columns
     assert set(pack.exploration.off_for) == {"investment", "credit"}
-    assert pack.promotion.needs_second_approver
+    assert not pack.promotion.needs_second_approver  # the package has nobody to name: a bank's own pack says true
 
 
 def limits(pack: PolicyPack) -> dict[str, float]:
@@ -178,3 +178,14 @@ def test_registry_first_pack_that_is_broken_stops_the_start(tmp_path: Path) -> N
 def test_from_yaml_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         PolicyPack.from_yaml(tmp_path / "none.yaml")
+
+
+def test_pack_in_force_is_the_homes_own_and_else_the_packaged_one(tmp_path: Path) -> None:
+    own = GOOD.replace("name: test", "name: uk") + "promotion: {needs_second_approver: true}\n"
+    (tmp_path / "packs").mkdir()
+    (tmp_path / "packs" / "uk.yaml").write_text(own)
+    assert pack_in_force(tmp_path, PolicyName.UK).promotion.needs_second_approver
+    assert pack_in_force(tmp_path, PolicyName.EU) == load_pack(PolicyName.EU)
+    (tmp_path / "packs" / "uk.yaml").write_text(own + "colour: red\n")
+    with pytest.raises(ConfigError, match=r"uk\.yaml:\d+: colour: unknown key"):
+        pack_in_force(tmp_path, PolicyName.UK)

@@ -15,7 +15,7 @@ from recsys.features.spec import FeatureManifest
 from recsys.policy.as_of import customer_facts_as_of, had_before
 from recsys.policy.engine import PolicyEngine
 from recsys.policy.facts import ProductFacts
-from recsys.policy.pack import load_pack
+from recsys.policy.registry import pack_in_force
 from recsys.schema import CUSTOMER_ID, EVENT_TIMESTAMP, PRODUCT_ID, Table
 from training.dataset import Catalogue, load_catalogue, load_parts
 from training.evaluate import FrozenSplit, load_split
@@ -98,7 +98,7 @@ def prepare_outside(dataset: Dataset, home: Path, k: int, truth: OutsideTruth) -
     answers = _read_answers(truth.answers, index)
     asked = asked_now(dataset, answers[CUSTOMER_ID].to_list())
     _refuse_held(dataset, asked, answers, truth.answers)
-    policy = PolicyEngine(load_pack(dataset.config.policy), dataset.config.repeatable)
+    policy = PolicyEngine(pack_in_force(home, dataset.config.policy), dataset.config.repeatable)
     facts = ProductFacts.from_frame(catalogue.products)
     latest = asked[EVENT_TIMESTAMP].max()
     allowed = policy.evaluate(customer_facts_as_of(dataset, asked, facts), facts, latest).allowed  # type: ignore[arg-type]
