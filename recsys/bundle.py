@@ -25,6 +25,7 @@ from recsys.config import BaseConfig
 from recsys.errors import ModelError
 from recsys.modeling.two_tower import ModelInputs, TwoTowerConfig
 from recsys.ranking.boosted import BoostedRanker
+from recsys.ranking.cold import ColdConfig, ColdRanker, ColdTables
 from recsys.ranking.interest import Interest, InterestTables
 from recsys.ranking.profiles import Profiles
 from recsys.ranking.stage import StageConfig
@@ -40,6 +41,8 @@ _VECTORS = "vectors.safetensors"
 _TABLES = "item_tables.safetensors"
 _RANKER = "ranker.txt"
 _INTEREST = "interest.txt"
+_COLD = "cold.txt"
+_COLD_TABLES = "cold.safetensors"
 _INTEREST_TABLES = "interest.safetensors"
 
 
@@ -75,6 +78,8 @@ class BundleManifest(BaseConfig):
     model: TwoTowerConfig
     stage: StageConfig | None = None
     """The second stage; None: the towers' order is served."""
+    cold: ColdConfig | None = None
+    """The ranker of products that nobody has touched; None: they are ranked as all others."""
 
 
 class CandidateVectors(NamedTuple):
@@ -109,6 +114,7 @@ class Bundle(NamedTuple):
     product_prior: np.ndarray
     """[P] float32: what `manifest.prior` weighs, the log of recent popularity, standardised."""
     ranking: Ranking | None = None
+    cold: ColdRanker | None = None
 
     def save(self, folder: Path) -> None:
         """Writes the bundle to a temporary sibling and renames it, replacing what stood there."""
@@ -126,6 +132,9 @@ class Bundle(NamedTuple):
             if self.ranking.interest is not None:
                 (temporary / _INTEREST).write_text(self.ranking.interest.model.text)
                 save_arrays(self.ranking.interest.tables.to_arrays(), temporary / _INTEREST_TABLES)
+        if self.cold is not None:
+            save_arrays(self.cold.tables.to_arrays(), temporary / _COLD_TABLES)
+            (temporary / _COLD).write_text(self.cold.model.text)
         if self.contents is not None and self.content_popularity is not None:
             self.contents.write_parquet(temporary / "contents.parquet")
             _save_popularity(self.content_popularity, temporary / "content_popularity.safetensors")
@@ -156,6 +165,7 @@ class Bundle(NamedTuple):
                 else None,
                 product_prior=vectors["prior"],
                 ranking=_load_ranking(folder, manifest),
+                cold=_load_cold(folder, manifest.cold),
             )
         except (OSError, KeyError, TypeError, ValueError, SafetensorError, pl.exceptions.PolarsError) as error:
             raise ModelError(f"the bundle {folder} is incomplete ({error}): train again") from error
@@ -183,6 +193,13 @@ def _load_ranking(folder: Path, manifest: BundleManifest) -> Ranking | None:
         known = InterestTables.build(customers, arrays["products"], list(config.interest.products), inputs.customers)
         interest = Interest(known, tables, BoostedRanker((folder / _INTEREST).read_text()), config.interest)
     return Ranking(tables, BoostedRanker((folder / _RANKER).read_text()), config, interest)
+
+
+def _load_cold(folder: Path, config: ColdConfig | None) -> ColdRanker | None:
+    if config is None:
+        return None
+    tables = ColdTables.from_arrays(load_arrays(folder / _COLD_TABLES))
+    return ColdRanker(tables, BoostedRanker((folder / _COLD).read_text()), config)
 
 
 def _save_popularity(popularity: Popularity, path: Path) -> None:

@@ -118,10 +118,13 @@ class Recommender:
             kind: what to score.
             allowed: [B, N] bool: the only candidates that the second stage looks at; None: all.
         """
-        tower = self.tower_scores(states, kind)
-        if self.stage is None or kind is not Kind.PRODUCTS:
-            return tower
-        return self.stage.score(Asked(states.history, states.now, tower, states.columns), allowed)
+        scores = self.tower_scores(states, kind)
+        if kind is not Kind.PRODUCTS:
+            return scores
+        if self.stage is not None:
+            scores = self.stage.score(Asked(states.history, states.now, scores, states.columns), allowed)
+        cold = self.bundle.cold
+        return scores if cold is None else cold.reorder(states.history, scores, allowed)
 
     def tower_scores(self, states: CustomerStates, kind: Kind) -> np.ndarray:
         """[B, N] float32: the first stage's scores, inner products."""

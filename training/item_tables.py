@@ -32,7 +32,7 @@ def fit_tables(
         prepared: their columns.
         config: settings.
     """
-    sequences, timestamp = _sequences(parts, keep, catalogue.product_ids)
+    sequences, timestamp = read_sequences(parts, keep, catalogue.product_ids)
     products = len(catalogue.product_ids)
     customers = int(sequences.customer.max(initial=-1)) + 1
     matrix = interaction_matrix(sequences, max(customers, 1), products)
@@ -51,7 +51,7 @@ def fit_tables(
     )
 
 
-def _sequences(parts: pl.DataFrame, keep: tuple[Part, ...], product_ids: list[str]) -> tuple[Sequences, np.ndarray]:
+def read_sequences(parts: pl.DataFrame, keep: tuple[Part, ...], product_ids: list[str]) -> tuple[Sequences, np.ndarray]:
     """The products that each customer took up, in order, and when ([E] epoch µs)."""
     rows = pl.DataFrame({PRODUCT_ID: product_ids}).with_row_index("_row")
     taken = (

@@ -26,12 +26,15 @@ from training.examples import Labels
 class LoopConfig(BaseConfig):
     """How long and how fast to train."""
 
-    epochs: int = Field(default=14, ge=1)
+    epochs: int = Field(default=10, ge=1)
     """At most so many passes over the labels."""
     patience: int = Field(default=4, ge=1)
     """Stop after so many epochs without a better validation score."""
     labels_per_batch: int = Field(default=1024, ge=2)
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: float = Field(default=3e-3, gt=0)
+    """At the start."""
+    decay_epochs: int = Field(default=12, ge=0)
+    """The learning rate falls along half a cosine to nothing after so many epochs; 0: it stays."""
     weight_decay: float = Field(default=1e-2, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)
     seed: int = 0
@@ -128,7 +131,9 @@ class Trainer:
         generator = np.random.default_rng(seed)
         started, total, labels = time.perf_counter(), 0.0, 0
         self.model.train()
-        for rows in self.prepared.training.batches(self.config.labels_per_batch, generator):
+        batches = list(self.prepared.training.batches(self.config.labels_per_batch, generator))
+        for done, rows in enumerate(batches):
+            self._set_learning_rate(self.state.epoch + done / len(batches))
             batch = self.prepared.training.labels.take(rows)
             total += self._step(batch, generator) * len(batch)
             labels += len(batch)
@@ -136,6 +141,13 @@ class Trainer:
         self.model.eval()
         value = score(self.model) if score is not None else math.nan
         return Epoch(number, total / max(labels, 1), value, labels / elapsed, time.perf_counter() - started)
+
+    def _set_learning_rate(self, epochs_done: float) -> None:
+        rate, decay = self.config.learning_rate, self.config.decay_epochs
+        if decay:
+            rate *= 0.5 * (1 + math.cos(math.pi * min(epochs_done / decay, 1.0)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
 
     def _step(self, labels: Labels, generator: np.random.Generator) -> float:
         items = self.model.encode_items(self.products, self.contents, self.product_of_content)

@@ -17,6 +17,7 @@ from recsys.modeling.two_tower import TwoTower
 from recsys.policy.fair_inputs import RefusedColumn, require_fair_inputs
 from recsys.policy.registry import pack_in_force
 from recsys.schema import CUSTOMER_ID
+from training.cold import fit_cold, with_cold
 from training.config import TrainConfig
 from training.dataset import DatasetBuilder, Prepared, load_catalogue, load_parts
 from training.evaluate import Evaluation, FrozenSplit, evaluate_bundle, load_split
@@ -85,7 +86,9 @@ class Training:
         prior = self._choose_prior(result.model, scorer, split)
         say("fitting the second stage")
         stage = SecondStage(FirstStage(packer, result.model, prepared, prior), split, builder.parts, self.config)
-        bundle = stage.for_measuring()
+        cold = self.config.ranking.cold
+        before = _ALL_PARTS[:1] if split.measured[0] is Part.VALIDATION else _ALL_PARTS[:2]
+        bundle = with_cold(stage.for_measuring(), fit_cold(builder.parts, before, split.catalogue, prepared, cold))
         bundle.save(self.folder / "bundle-selection")
         say("measuring on the frozen split")
         evaluation = evaluate_bundle(bundle, split, self.config.evaluation)
@@ -96,7 +99,9 @@ class Training:
             catalogue = load_catalogue(self.dataset, self.home, self.manifest, self.dataset.end())
             everything = builder.build(_ALL_PARTS, catalogue)
             refitted = self._train(everything, "refit", None, result.state.best_epoch, progress)
-            served = stage.for_serving(packer.pack(refitted.model, everything, catalogue, prior, None), everything)
+            packed = packer.pack(refitted.model, everything, catalogue, prior, None)
+            new = fit_cold(builder.parts, _ALL_PARTS, catalogue, everything, cold)
+            served = with_cold(stage.for_serving(packed, everything), new)
         self._require_fair(served)
         served.save(self.folder / "bundle")
         (self.folder / "bundle-selection").rename(self.folder / "bundle" / SELECTION)
