@@ -14,7 +14,7 @@ class InterestRecipe(BaseConfig):
     """At most so many about earlier times, the latest."""
     fewest: int = Field(default=300, ge=1)
     """With fewer there is no such model."""
-    negatives: int = Field(default=100, ge=1)
+    negatives: int = Field(default=60, ge=1)
     """Allowed products drawn for each question beside its answers; where there are no more, all."""
     customer_directions: int = Field(default=32, ge=1)
     product_directions: int = Field(default=8, ge=1)

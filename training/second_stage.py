@@ -94,6 +94,8 @@ class SecondStage:
         self._agreed = split.of(set(parts[CUSTOMER_ID]))
         """The questions about customers who agreed to profiling: nothing is learned from the others' answers."""
         self._before = self._earlier_questions()
+        self._interests: dict[tuple[int, int], Interest | None] = {}
+        """By the columns that they read, and how many parts had answered."""
         validation = self._agreed.validation
         self._known = [self._answers((Part.TRAIN,), validation, [])] if len(validation) else []
         self.trials = self._try_all()
@@ -150,6 +152,12 @@ class SecondStage:
 
     def _interest(self, prepared: Prepared, answered: list[Queries], tables: ItemTables) -> Interest | None:
         """The model of interest, of earlier questions and of those that are answered by now."""
+        key = id(prepared), len(answered)
+        if key not in self._interests:
+            self._interests[key] = self._fit_interest(prepared, answered, tables)
+        return self._interests[key]
+
+    def _fit_interest(self, prepared: Prepared, answered: list[Queries], tables: ItemTables) -> Interest | None:
         if not self._before:
             return None
         catalogue, loop = self._split.catalogue, self._config.loop

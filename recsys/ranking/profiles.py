@@ -24,8 +24,9 @@ class Reduction(NamedTuple):
         if len(known) < 2:
             return cls(np.zeros(vectors.shape[1], np.float32), np.zeros((0, vectors.shape[1]), np.float32))
         mean = known.mean(axis=0)
-        _, _, directions = np.linalg.svd(known - mean, full_matrices=False)
-        return cls(mean.astype(np.float32), np.ascontiguousarray(directions[:size], np.float32))
+        centred = known - mean
+        _, directions = np.linalg.eigh(centred.T @ centred)  # the strongest come last
+        return cls(mean.astype(np.float32), np.ascontiguousarray(directions.T[::-1][:size], np.float32))
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         """[N, D] to [N, K] float32; NaN where the embedding is missing."""
