@@ -19,8 +19,9 @@ from recsys.decisions.explanation import (
     served_language,
     without_each,
 )
+from recsys.decisions.exploration import Explorer, Places, best_places
 from recsys.decisions.scoring import Features, ScoreArray, Scorer, States, Understanding, score_all, understand
-from recsys.decisions.selection import NOTHING, top_k, top_k_distinct
+from recsys.decisions.selection import NOTHING, top_k
 from recsys.errors import ModelError
 from recsys.policy.engine import NO_CONTEXT, PolicyEngine, PolicyOutcome, RuleArray
 from recsys.policy.facts import BoolArray, CustomerFacts, IntArray
@@ -51,6 +52,8 @@ class DecisionRequest:
     context: RequestContext = NO_CONTEXT
     candidates: Mapping[Kind, BoolArray] = field(default_factory=dict)
     """Per kind, [N] or [B, N]: the only items that may be ranked; a kind that is not named: all."""
+    seed: str | None = None
+    """What `decide` draws from where it tries something out; None: it does not."""
 
 
 class RankedItem(NamedTuple):
@@ -64,7 +67,7 @@ class RankedItem(NamedTuple):
     score: float
     reasons: list[Reason]
     propensity: float = 1.0
-    """The probability with which the item got this place; 1 where nothing was drawn."""
+    """The probability with which the item got this place, given what stands above; 1 where nothing is drawn."""
 
 
 class PlacementDecision(NamedTuple):
@@ -116,6 +119,8 @@ class _Scene(NamedTuple):
     """Whose favourites stand in for a customer who is not known; None: everybody's."""
     states: States | None
     """1 + M: the customer, and he without each of his M modalities; None where he is not known."""
+    explorer: Explorer | None
+    """None: nothing is tried out on him."""
 
 
 class DecisionPipeline:
@@ -212,7 +217,9 @@ class DecisionPipeline:
         whole = Understanding(None if states is None else states[:1], np.array([states is not None]), (missing,))
         mode = whole.mode(0) if readable else ServingMode.SAFE
         segment = known.segment[0] if profiled else None
-        return _Scene(known, present, touched, whole, mode, language, segment, states)
+        tried = states is not None and request.seed is not None
+        explorer = Explorer(self.policy.pack.exploration.rate, request.seed or "") if tried else None
+        return _Scene(known, present, touched, whole, mode, language, segment, states, explorer)
 
     def _fill(
         self, placement: Placement, scene: _Scene, request: DecisionRequest, shown: BoolArray
@@ -227,13 +234,21 @@ class DecisionPipeline:
         product_of = self.catalogue.product_of(kind)
         allowed = outcome.allowed[0] & candidates & ~shown[product_of]
         scores = score_all(self.scorer, scene.whole, (scene.segment,), kind, allowed[None])
-        chosen = top_k_distinct(scores[0], allowed, product_of, limit)
-        shown[product_of[chosen]] = True
+        places = self._choose(scores[0], allowed, product_of, limit, scene.explorer)
+        shown[product_of[places.items]] = True
         if scene.states is not None:
-            scores = self._with_ablations(scene.states, scores, kind, chosen)
-        items = [self._item(rank, kind, int(item), scene, scores) for rank, item in enumerate(chosen, start=1)]
+            scores = self._with_ablations(scene.states, scores, kind, places.items)
+        items = [self._item(rank, kind, places, scene, scores) for rank in range(1, len(places.items) + 1)]
         removals = outcome.removals(0, candidates)
         return PlacementDecision(placement.name, kind, items, removals, outcome.rule[0], scores[0])
+
+    def _choose(
+        self, scores: ScoreArray, allowed: BoolArray, product_of: IntArray, limit: int, explorer: Explorer | None
+    ) -> Places:
+        if explorer is None:
+            return best_places(scores, allowed, product_of, limit)
+        explorable = self.policy.explorable(self.catalogue.products)[product_of]
+        return explorer.fill(scores, allowed, explorable, product_of, limit)
 
     def _with_ablations(self, states: States, scores: ScoreArray, kind: Kind, chosen: IntArray) -> ScoreArray:
         """[1 + M, N]: the customer's scores, and below them what the chosen items score without each modality."""
@@ -243,7 +258,8 @@ class DecisionPipeline:
             return scores
         return np.concatenate([scores, self.scorer.score(states[1:], kind, shown)])
 
-    def _item(self, rank: int, kind: Kind, item: int, scene: _Scene, scores: ScoreArray) -> RankedItem:
+    def _item(self, rank: int, kind: Kind, places: Places, scene: _Scene, scores: ScoreArray) -> RankedItem:
+        item = int(places.items[rank - 1])
         if scene.states is not None:
             falls = losses(scores, item, scene.present)
             reasons = self._explainer.personal(scene.touched, kind, item, falls, scene.language)
@@ -256,6 +272,7 @@ class DecisionPipeline:
             title=self.catalogue.titles(kind)[item],
             score=float(scores[0, item]),
             reasons=reasons,
+            propensity=float(places.propensities[rank - 1]),
         )
 
     def _judge(self, facts: CustomerFacts, kind: Kind, request: DecisionRequest) -> PolicyOutcome:

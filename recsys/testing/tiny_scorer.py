@@ -109,10 +109,14 @@ class TinyScorer:
         return vector + (0.1 * self._liked(customer[SEGMENT]) if customer.get(SEGMENT) else 0)
 
 
-def tiny_pipeline(policy: PolicyName = PolicyName.BANK, repeatable: bool = False) -> DecisionPipeline:
-    """The pipeline over the tiny catalogue."""
+def tiny_pipeline(
+    policy: PolicyName = PolicyName.BANK, repeatable: bool = False, exploration: float = 0.0
+) -> DecisionPipeline:
+    """The pipeline over the tiny catalogue; it tries nothing out unless a rate of `exploration` says so."""
     products, contents = tiny_products(), tiny_contents()
-    engine = PolicyEngine(load_pack(policy), repeatable)
+    pack = load_pack(policy)
+    chosen = pack.exploration.model_copy(update={"rate": exploration})
+    engine = PolicyEngine(pack.model_copy(update={"exploration": chosen}), repeatable)
     return DecisionPipeline(TinyScorer(products, contents), engine, Catalogue.from_frames(products, contents))
 
 
