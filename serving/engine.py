@@ -80,10 +80,10 @@ class RecommendationEngine:
             facts = None if record is None else record.as_facts(model.pipeline.catalogue.products)
         with self._stage("features"):
             features = None if facts is None else self._read_features(customer_id, facts, now)
-        inputs = Inputs(customer_id, body, request_id, record, features, now)
+        inputs = Inputs(customer_id, body, request_id, record, features, now, uuid4().hex)
         with self._stage("decide"):
             decision = model.pipeline.decide(features, facts, decision_request(inputs))
-        answer = self._answer(model, decision, customer_id, request_id, now)
+        answer = self._answer(model, decision, inputs)
         with self._stage("log"):
             entry = log_entry(decision, answer, inputs, self._versions)
             await self._log.append(entry)
@@ -114,19 +114,17 @@ class RecommendationEngine:
             return None
         return None if features is None else without_refused(features, facts, now)
 
-    def _answer(
-        self, model: ServedModel, decision: Decision, customer_id: str, request_id: str, now: datetime
-    ) -> RecommendationResponse:
-        decision_id = uuid4().hex
+    def _answer(self, model: ServedModel, decision: Decision, inputs: Inputs) -> RecommendationResponse:
+        customer_id, decision_id = inputs.customer_id, inputs.decision_id
         return RecommendationResponse.model_construct(
-            request_id=request_id,
+            request_id=inputs.request_id,
             decision_id=decision_id,
             mode=decision.mode,
             missing_modalities=list(decision.missing),
             suitability=decision.suitability,
             locale_served=decision.language,
             versions=_versions(model),
-            generated_at=now,
+            generated_at=inputs.now,
             placements=[self._placement(place, decision_id, customer_id) for place in decision.placements],
         )
 
@@ -181,6 +179,7 @@ def decision_request(inputs: Inputs) -> DecisionRequest:
         now=inputs.now,
         placements=tuple(Placement(place.name, place.kind, place.limit) for place in body.placements),
         context=RequestContext(channel=body.channel, locale=body.locale, taken=taken),
+        seed=inputs.decision_id or None,
     )
 
 

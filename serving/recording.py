@@ -34,6 +34,8 @@ class Inputs(NamedTuple):
     features: Mapping[str, Any] | None
     """As the model read them; None: he has none, they may not be read, or could not be."""
     now: datetime
+    decision_id: str = ""
+    """What is tried out is drawn from it, so that a replay draws the same; empty: nothing is tried out."""
 
 
 class LoggedVersions:
