@@ -12,6 +12,7 @@ from recsys.modeling.batches import HistoryBatch
 from recsys.modeling.encoding import Columns
 from recsys.modeling.reader import HISTORY_VIEW, CustomerRows, HistoryArrays, ModelReader
 from recsys.modeling.two_tower import ItemVectors, TwoTower
+from recsys.ranking.companions import companions
 from recsys.ranking.features import Asked
 from recsys.ranking.stage import SecondStage
 from recsys.schema import Kind, Modality
@@ -129,6 +130,12 @@ class Recommender:
         """[N] float32: the most recent popularity in a segment, or overall where it is unknown."""
         popularity = self.bundle.product_popularity if kind is Kind.PRODUCTS else self.bundle.content_popularity
         return np.zeros(0, np.float32) if popularity is None else popularity.scores(segment)
+
+    def companions(self, product: int) -> np.ndarray:
+        """[P] bool: the products that many customers chose soon after one; the second stage knows them."""
+        if self.stage is None:
+            return np.zeros(len(self.product_ids), bool)
+        return companions(self.stage.tables, product)
 
     @property
     def modalities(self) -> list[Modality]:

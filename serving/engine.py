@@ -14,7 +14,8 @@ from types import MappingProxyType
 from typing import Any, Final
 from uuid import uuid4
 
-from recsys.decisions.explanation import VIEWS
+from recsys.decisions.evidence import VIEWS
+from recsys.decisions.explanation import Reason
 from recsys.decisions.pipeline import Decision, DecisionRequest, Placement, PlacementDecision, RankedItem
 from recsys.features.spec import feature_name
 from recsys.policy.facts import CustomerFacts, as_instant
@@ -25,6 +26,7 @@ from serving.loading import Components, ServedModel
 from serving.metrics import Metrics
 from serving.recording import Inputs, LoggedVersions, log_entry
 from serving.schemas import (
+    EvidenceOut,
     ItemOut,
     PlacementOut,
     ReasonOut,
@@ -143,7 +145,7 @@ class RecommendationEngine:
             content_id=item.content_id,
             title=item.title,
             score=item.score if math.isfinite(item.score) else None,
-            reasons=[ReasonOut.model_construct(code=reason.code, text=reason.text) for reason in item.reasons],
+            reasons=[reason_out(reason) for reason in item.reasons],
             tracking_token=self._signer.sign(shown, customer_id),
         )
 
@@ -169,6 +171,12 @@ class RecommendationEngine:
 
 def _versions(model: ServedModel) -> Versions:
     return Versions.model_construct(model=model.version, policy=model.policy_version, features=model.schema_hash)
+
+
+def reason_out(reason: Reason) -> ReasonOut:
+    """A reason as it goes over the wire."""
+    evidence = None if reason.evidence is None else EvidenceOut.model_construct(**reason.evidence._asdict())
+    return ReasonOut.model_construct(code=reason.code, text=reason.text, evidence=evidence)
 
 
 def decision_request(inputs: Inputs) -> DecisionRequest:

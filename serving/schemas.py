@@ -65,11 +65,25 @@ class RecommendationRequest(WireModel):
         return self
 
 
+class EvidenceOut(WireModel):
+    """What of the customer's own data a reason points to."""
+
+    view: str = Field(description="The feature view", examples=["customer_history"])
+    feature: str = Field(description="Its column; empty: the whole view", examples=["product_ids"])
+    value: str = Field(
+        description="What entries of that column are about: a product's id or a creative's tone; empty: all of it",
+        examples=["p0007"],
+    )
+
+
 class ReasonOut(WireModel):
     """Why an item is shown."""
 
     code: str = Field(description="Stable, for the app's own words", examples=["HISTORY_SIMILAR"])
     text: str = Field(description="In the language that was served", examples=["Similar to what you used: Day Saver"])
+    evidence: EvidenceOut | None = Field(
+        default=None, description="Without it the item's score would be lower; none where it is nothing of his"
+    )
 
 
 class ItemOut(WireModel):

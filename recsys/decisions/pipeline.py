@@ -11,20 +11,15 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from recsys.decisions.catalogue import Catalogue
-from recsys.decisions.explanation import (
-    Explainer,
-    ExplanationConfig,
-    Reason,
-    losses,
-    served_language,
-    without_each,
-)
+from recsys.decisions.evidence import EvidenceFinder
+from recsys.decisions.explanation import Explainer, ExplanationConfig, Reason, Subject, falls_of
 from recsys.decisions.exploration import Explorer, Places, best_places
 from recsys.decisions.scoring import Features, ScoreArray, Scorer, States, Understanding, score_all, understand
 from recsys.decisions.selection import NOTHING, top_k
+from recsys.decisions.wording import nameable, served_language
 from recsys.errors import ModelError
 from recsys.policy.engine import NO_CONTEXT, PolicyEngine, PolicyOutcome, RuleArray
-from recsys.policy.facts import BoolArray, CustomerFacts, IntArray
+from recsys.policy.facts import BoolArray, CustomerFacts, IntArray, as_instant
 from recsys.policy.rules import RequestContext
 from recsys.schema import Kind, Modality, ServingMode
 
@@ -109,16 +104,13 @@ class _Scene(NamedTuple):
     """One customer's part of a decision, while it is made."""
 
     facts: CustomerFacts
-    present: tuple[Modality, ...]
-    touched: list[int]
-    """The products of his history, oldest first."""
+    subject: Subject
     whole: Understanding
     mode: ServingMode
-    language: str
     segment: str | None
     """Whose favourites stand in for a customer who is not known; None: everybody's."""
     states: States | None
-    """1 + M: the customer, and he without each of his M modalities; None where he is not known."""
+    """1 + E: the customer, and he without each part of his row that is evidence; None where he is not known."""
     explorer: Explorer | None
     """None: nothing is tried out on him."""
 
@@ -140,7 +132,8 @@ class DecisionPipeline:
         self.scorer = scorer
         self.policy = policy
         self.catalogue = catalogue
-        self._explainer = Explainer(catalogue, explanation)
+        self.finder = EvidenceFinder(catalogue, nameable(catalogue, policy.credits(catalogue.products)))
+        self._explainer = Explainer(catalogue, scorer, explanation)
 
     def understand(
         self, features: Sequence[Features | None], now: datetime, channel: str | None = None
@@ -193,7 +186,7 @@ class DecisionPipeline:
         shown = np.zeros(len(self.catalogue.products), dtype=bool)
         placements = [self._fill(placement, scene, request, shown) for placement in request.placements]
         suitability = self.policy.suitability(scene.facts, request.now)[0] if readable else "unreadable"
-        return Decision(scene.mode, scene.whole.missing[0], suitability, scene.language, placements)
+        return Decision(scene.mode, scene.whole.missing[0], suitability, scene.subject.language, placements)
 
     def _scene(
         self, features: Features | None, facts: CustomerFacts | None, request: DecisionRequest, readable: bool
@@ -207,19 +200,24 @@ class DecisionPipeline:
         features = features if profiled else None
         language = served_language(request.context.locale, known.language[0])
         missing = tuple(self.scorer.modalities if features is None else self.scorer.missing_modalities(features))
-        present = tuple(modality for modality in self.scorer.modalities if modality not in missing)
         states: States | None = None
-        touched: list[int] = []
-        if features is not None and present:
-            touched = self._explainer.touched(features)
-            rows = [features, *without_each(features, present)]
+        subject = Subject(language)
+        if features is not None and len(missing) < len(self.scorer.modalities):
+            subject = self._subject(features, known, request, language)
+            rows = [features, *self.finder.without_each(features, subject.evidence)]
             states = self.scorer.encode(rows, [request.now] * len(rows), request.context.channel)
         whole = Understanding(None if states is None else states[:1], np.array([states is not None]), (missing,))
         mode = whole.mode(0) if readable else ServingMode.SAFE
         segment = known.segment[0] if profiled else None
         tried = states is not None and request.seed is not None
         explorer = Explorer(self.policy.pack.exploration.rate, request.seed or "") if tried else None
-        return _Scene(known, present, touched, whole, mode, language, segment, states, explorer)
+        return _Scene(known, subject, whole, mode, segment, states, explorer)
+
+    def _subject(self, features: Features, facts: CustomerFacts, request: DecisionRequest, language: str) -> Subject:
+        """The customer as reasons see him: no more of what he has than his own holdings, in his own answer."""
+        held = frozenset(facts.held.products[facts.held.open_at(as_instant(request.now))].tolist())
+        kinds = {placement.kind for placement in request.placements}
+        return Subject(language, tuple(self.finder.find(features, held, kinds)), held)
 
     def _fill(
         self, placement: Placement, scene: _Scene, request: DecisionRequest, shown: BoolArray
@@ -238,7 +236,7 @@ class DecisionPipeline:
         shown[product_of[places.items]] = True
         if scene.states is not None:
             scores = self._with_ablations(scene.states, scores, kind, places.items)
-        items = [self._item(rank, kind, places, scene, scores) for rank in range(1, len(places.items) + 1)]
+        items = self._items(kind, places, scene, scores)
         removals = outcome.removals(0, candidates)
         return PlacementDecision(placement.name, kind, items, removals, outcome.rule[0], scores[0])
 
@@ -251,29 +249,47 @@ class DecisionPipeline:
         return explorer.fill(scores, allowed, explorable, product_of, limit)
 
     def _with_ablations(self, states: States, scores: ScoreArray, kind: Kind, chosen: IntArray) -> ScoreArray:
-        """[1 + M, N]: the customer's scores, and below them what the chosen items score without each modality."""
+        """[1 + E, N]: the customer's scores, and below them what the chosen items score without each evidence."""
         shown = np.zeros((len(states) - 1, scores.shape[1]), dtype=bool)
         shown[:, chosen] = True
         if not shown.any():
             return scores
         return np.concatenate([scores, self.scorer.score(states[1:], kind, shown)])
 
-    def _item(self, rank: int, kind: Kind, places: Places, scene: _Scene, scores: ScoreArray) -> RankedItem:
-        item = int(places.items[rank - 1])
-        if scene.states is not None:
-            falls = losses(scores, item, scene.present)
-            reasons = self._explainer.personal(scene.touched, kind, item, falls, scene.language)
-        else:
-            reasons = self._explainer.popular(scene.mode, scene.segment, scene.language)
-        return RankedItem(
-            rank=rank,
-            product_id=self.catalogue.products.ids[int(self.catalogue.product_of(kind)[item])],
-            content_id=self.catalogue.ids(kind)[item] if kind is Kind.CONTENTS else None,
-            title=self.catalogue.titles(kind)[item],
-            score=float(scores[0, item]),
-            reasons=reasons,
-            propensity=float(places.propensities[rank - 1]),
-        )
+    def _items(self, kind: Kind, places: Places, scene: _Scene, scores: ScoreArray) -> list[RankedItem]:
+        products, owners = self.catalogue.products.ids, self.catalogue.product_of(kind)
+        ids, titles = self.catalogue.ids(kind), self.catalogue.titles(kind)
+        return [
+            RankedItem(
+                rank=rank,
+                product_id=products[int(owners[item])],
+                content_id=ids[item] if kind is Kind.CONTENTS else None,
+                title=titles[item],
+                score=float(scores[0, item]),
+                reasons=reasons,
+                propensity=propensity,
+            )
+            for rank, (item, propensity, reasons) in enumerate(
+                zip(
+                    places.items.tolist(),
+                    places.propensities.tolist(),
+                    self._reasons(kind, places, scene, scores),
+                    strict=True,
+                ),
+                start=1,
+            )
+        ]
+
+    def _reasons(self, kind: Kind, places: Places, scene: _Scene, scores: ScoreArray) -> list[list[Reason]]:
+        """Of each place, from the top."""
+        explainer, subject = self._explainer, scene.subject
+        if scene.states is None:
+            return [explainer.popular(scene.mode, scene.segment, subject.language) for _ in places.items]
+        items = places.items.tolist()
+        return [
+            explainer.explored(subject.language) if drawn else explainer.personal(subject, kind, item, falls)
+            for item, drawn, falls in zip(items, places.explored, falls_of(scores, items), strict=True)
+        ]
 
     def _judge(self, facts: CustomerFacts, kind: Kind, request: DecisionRequest) -> PolicyOutcome:
         products, contents = self.catalogue.products, self.catalogue.contents

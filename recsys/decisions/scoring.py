@@ -43,6 +43,9 @@ class Scorer(Protocol):
     def popularity(self, segment: str | None, kind: Kind) -> ScoreArray:
         """[N]: the recent popularity in a segment, or overall where the segment is None or unknown."""
 
+    def companions(self, product: int) -> BoolArray:
+        """[P]: the products that many customers chose soon after one; none where the model cannot tell."""
+
     def missing_modalities(self, customer: Features) -> list[Modality]:
         """Those of the model's modalities of which the customer has nothing."""
 

@@ -92,6 +92,10 @@ class TinyScorer:
         scores = np.arange(len(self.product_ids), dtype=np.float32) + 100 * self._liked(segment)
         return scores if kind is Kind.PRODUCTS else scores[self._about]
 
+    def companions(self, product: int) -> BoolArray:
+        """[P]: many who chose p10 chose p01 after it."""
+        return np.array([(product, other) == (10, 1) for other in range(len(self.product_ids))], dtype=bool)
+
     def missing_modalities(self, customer: Mapping[str, Any]) -> list[Modality]:
         """What the row lacks."""
         present = {Modality.PROFILE: SEGMENT, Modality.HISTORY: HISTORY, Modality.TEXT: TEXT}
