@@ -14,6 +14,7 @@ from rich.console import Console
 from recsys.cli.audit import audit_commands
 from recsys.cli.benchmark import benchmark
 from recsys.cli.erase import erase
+from recsys.cli.faithfulness import faithfulness
 from recsys.cli.retention import retention
 from recsys.cli.terminal import (
     ConfigOption,
@@ -42,6 +43,7 @@ app.add_typer(importers, name="import")
 app.add_typer(audit_commands(), name="audit")
 app.command()(benchmark)
 app.command()(erase)
+app.command()(faithfulness)
 app.command()(retention)
 
 

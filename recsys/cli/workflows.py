@@ -150,7 +150,7 @@ def evaluate_champion(home: Home, directory: Path) -> dict[str, Any]:
     from training.evaluate import evaluate_bundle, load_selection, load_split
     from training.tracking import Tracker
 
-    dataset = _open_known(home, directory)
+    dataset = open_known(home, directory)
     bundle = load_selection(Tracker(home.path).bundle_folder(), home.path)
     return evaluate_bundle(bundle, load_split(dataset, home.path), EvaluationConfig()).report
 
@@ -173,7 +173,7 @@ def recommend_batch(
 
     customers, kind, k, candidates = asked
     require_writable(out)
-    dataset = _open_known(home, directory)
+    dataset = open_known(home, directory)
     request = BatchRequest(
         customers=None if customers == "all" else read_ids(Path(customers)),
         kind=kind,
@@ -219,7 +219,12 @@ def check_schema(home: Home, schema_hash: str) -> None:
         raise SchemaMismatchError(schema_hash, present)
 
 
-def _open_known(home: Home, directory: Path) -> Dataset:
+def open_known(home: Home, directory: Path) -> Dataset:
+    """A dataset that the home's champion was trained on.
+
+    Raises:
+        RecsysError: there is no champion, or the features are another dataset's or out of date.
+    """
     dataset = open_dataset(home, directory)
     record = home.record()
     if record is None or not record.features_of:

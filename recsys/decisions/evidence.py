@@ -90,6 +90,17 @@ class EvidenceFinder:
         entries = self.entries(features)
         return [self._without(features, entries, part) for part in evidence]
 
+    def sizes(self, features: Features, evidence: Sequence[Evidence]) -> tuple[list[int], int]:
+        """How many atoms each evidence has, and how many the row: its columns, and the entries of its history."""
+        entries = self.entries(features)
+        views = Counter(key.partition("__")[0] for key, value in features.items() if _is_there(value) and is_input(key))
+        views[HISTORY] = len(entries)
+        sizes = [
+            len(self.places(entries, part)) if part.value else 1 if part.feature else views[part.view]
+            for part in evidence
+        ]
+        return sizes, sum(views[view] for several in VIEWS.values() for view in several)
+
     def places(self, entries: Sequence[Entry], evidence: Evidence) -> list[int]:
         """The places of the history's entries that evidence with a value is about."""
         if evidence.feature == CONTENT_IDS:

@@ -1,7 +1,7 @@
 """Why an item is shown: one to three reasons, each tied to evidence that the score really depends on.
 
-A reason is given for a part of the customer's row only if leaving that part out lowers the item's score; the strongest
-come first. How well this holds is measured (recsys.decisions.faithfulness).
+A reason is given for a part of the customer's row only if leaving that part out lowers the item's score, and by more
+than the part's size leads to expect; the strongest come first. How well this holds is measured: `recsys faithfulness`.
 """
 
 from collections.abc import Sequence
@@ -63,6 +63,8 @@ class Subject(NamedTuple):
     language: str
     evidence: tuple[Evidence, ...] = ()
     """The E parts of his row that were looked at."""
+    shares: tuple[float, ...] = ()
+    """[E]: the share of his row that each part is."""
     held: frozenset[int] = frozenset()
     """Positions of the products that he has."""
 
@@ -115,7 +117,11 @@ class Explainer:
         tone = self._catalogue.content_tones[item] if kind is Kind.CONTENTS and self._catalogue.content_tones else ""
         whole: dict[str, float] = {}
         parts: dict[str, tuple[float, Evidence]] = {}
-        for evidence, fall in zip(subject.evidence, falls.tolist(), strict=True):
+        views = [not evidence.feature for evidence in subject.evidence]
+        total = float(np.maximum(falls[views], 0).sum())
+        for evidence, share, fall in zip(subject.evidence, subject.shares, falls.tolist(), strict=True):
+            if fall <= share * total:
+                continue  # as much of the row drawn at random would do the same
             if not evidence.feature:
                 whole[evidence.view] = fall
             elif evidence.feature == PRODUCT_IDS and evidence.value == own:
@@ -124,7 +130,7 @@ class Explainer:
                 continue
             elif fall > parts.get(evidence.view, (0.0,))[0]:
                 parts[evidence.view] = fall, evidence
-        telling = {Evidence(view): fall for view, fall in whole.items() if fall > 0}
+        telling = {Evidence(view): fall for view, fall in whole.items()}
         for view, (fall, evidence) in parts.items():
             if fall >= self._config.specific_share * whole.get(view, 0.0):
                 telling.pop(Evidence(view), None)

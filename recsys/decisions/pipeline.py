@@ -217,7 +217,9 @@ class DecisionPipeline:
         """The customer as reasons see him: no more of what he has than his own holdings, in his own answer."""
         held = frozenset(facts.held.products[facts.held.open_at(as_instant(request.now))].tolist())
         kinds = {placement.kind for placement in request.placements}
-        return Subject(language, tuple(self.finder.find(features, held, kinds)), held)
+        evidence = self.finder.find(features, held, kinds)
+        sizes, total = self.finder.sizes(features, evidence)
+        return Subject(language, tuple(evidence), tuple(size / total for size in sizes), held)
 
     def _fill(
         self, placement: Placement, scene: _Scene, request: DecisionRequest, shown: BoolArray
