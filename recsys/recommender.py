@@ -137,6 +137,13 @@ class Recommender:
             return np.zeros(len(self.product_ids), bool)
         return companions(self.stage.tables, product)
 
+    def ranker_contributions(self, states: CustomerStates, product: int) -> dict[str, float]:
+        """What the second stage's groups of features add to one product's score for one customer; empty without it."""
+        if self.stage is None:
+            return {}
+        asked = Asked(states.history, states.now, self.tower_scores(states, Kind.PRODUCTS))
+        return self.stage.contributions(asked, product)
+
     @property
     def modalities(self) -> list[Modality]:
         """The modalities that the model was trained with."""

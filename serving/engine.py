@@ -22,7 +22,7 @@ from recsys.policy.facts import CustomerFacts, as_instant
 from recsys.policy.rules import RequestContext
 from recsys.schema import Modality
 from serving.decision_log import DecisionLog
-from serving.loading import Components, ServedModel
+from serving.loading import Components, FeatureReader, ServedModel
 from serving.metrics import Metrics
 from serving.recording import Inputs, LoggedVersions, log_entry
 from serving.schemas import (
@@ -91,6 +91,11 @@ class RecommendationEngine:
             await self._log.append(entry)
         self._count(decision)
         return answer
+
+    @property
+    def features(self) -> FeatureReader:
+        """Where the features of customers are read."""
+        return self._features
 
     def versions(self) -> Versions:
         """What is served."""

@@ -266,6 +266,35 @@ class WhyNotResponse(WireModel):
     rules: list[RuleOut]
 
 
+class ContributionOut(WireModel):
+    """What one group adds to the score."""
+
+    group: str = Field(examples=["history"])
+    value: float
+
+
+class ExplainResponse(WireModel):
+    """Why a product scores as it does for a customer now."""
+
+    customer_id: str
+    product_id: str
+    model: str
+    policy: str
+    mode: ServingMode
+    allowed: bool = Field(description="Whether he may be shown it; see why-not")
+    explained_at: datetime
+    score: float
+    average: float = Field(description="Of the products that he may have, and of this one")
+    contributions: list[ContributionOut] = Field(
+        description="What each modality adds, and `item`: the product's own. They add up to `score - average`"
+    )
+    ranker: list[ContributionOut] = Field(
+        description="The second stage's own account: groups of its features and its `average` add up to `score`; empty "
+        "where the towers' order is served"
+    )
+    reasons: list[ReasonOut] = Field(description="As the customer would read them")
+
+
 class Health(WireModel):
     """The state of the service."""
 

@@ -6,6 +6,7 @@ from pydantic import Field
 from recsys.config import BaseConfig
 from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.candidates import CandidateConfig, candidate_mask
+from recsys.ranking.feature_groups import AVERAGE, feature_group
 from recsys.ranking.features import Asked, Columns, FeatureBuilder, Pairs, source_scores
 from recsys.ranking.tables import ItemTables
 
@@ -63,6 +64,17 @@ class SecondStage:
         out = asked.tower - asked.tower.max(axis=1, keepdims=True) + floor[:, None] - _BELOW
         out[pairs.customer, pairs.product] = ranked
         return out
+
+    def contributions(self, asked: Asked, product: int) -> dict[str, float]:
+        """What groups of features, and `average`, add up to: one product's score for one customer."""
+        pairs = Pairs(np.zeros(1, np.int64), np.array([product], np.int64))
+        rows = self.features(asked, source_scores(self.tables, asked), pairs)
+        found = self.ranker.contributions(rows, self.config.rounds)[0]
+        sums = {AVERAGE: float(found[-1])}
+        for name, value in zip(self.config.features, found[:-1].tolist(), strict=True):
+            group = feature_group(name)
+            sums[group] = sums.get(group, 0.0) + value
+        return sums
 
     def features(self, asked: Asked, sources: Columns, pairs: Pairs) -> np.ndarray:
         """[E, F] float32 in the ranker's order."""

@@ -96,6 +96,10 @@ class TinyScorer:
         """[P]: many who chose p10 chose p01 after it."""
         return np.array([(product, other) == (10, 1) for other in range(len(self.product_ids))], dtype=bool)
 
+    def ranker_contributions(self, states: ScoreArray, product: int) -> dict[str, float]:
+        """There is no ranker."""
+        return {}
+
     def missing_modalities(self, customer: Mapping[str, Any]) -> list[Modality]:
         """What the row lacks."""
         present = {Modality.PROFILE: SEGMENT, Modality.HISTORY: HISTORY, Modality.TEXT: TEXT}

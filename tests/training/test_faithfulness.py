@@ -14,7 +14,7 @@ from recsys.policy.facts import CustomerFacts
 from recsys.policy.rules import RequestContext
 from recsys.schema import Kind
 from recsys.testing.tiny_scorer import HISTORY, NOW, PRODUCTS, SEGMENT, TEXT, tiny_pipeline
-from training.faithfulness import Asked, Fall, FaithfulnessConfig, FaithfulnessMeter, summarise
+from training.faithfulness import Asked, FaithfulnessConfig, FaithfulnessMeter, Fall, summarise
 
 CONFIG = FaithfulnessConfig(draws=4, samples=500)
 REQUEST = DecisionRequest(NOW, (Placement("home", Kind.PRODUCTS, 3),), RequestContext(locale="en"))
@@ -34,15 +34,13 @@ def customers(count: int = 60) -> Iterator[Asked]:
 
 
 class Lying(DecisionPipeline):
-    """Names evidence at random."""
+    """Says of everything that it fits who the customer is."""
 
     def decide(self, features: Features | None, facts: CustomerFacts | None, request: DecisionRequest) -> Decision:
         decision = super().decide(features, facts, request)
-        rng = np.random.default_rng(len(str(features)))
-        views = [Evidence(view) for view in ("customer_profile", "customer_text")]
-        places = []
+        profile, places = Evidence("customer_profile"), []
         for place in decision.placements:
-            said = [[reason._replace(evidence=views[rng.integers(2)]) for reason in i.reasons] for i in place.items]
+            said = [[reason._replace(evidence=profile) for reason in item.reasons] for item in place.items]
             items = [item._replace(reasons=reasons) for item, reasons in zip(place.items, said, strict=True)]
             places.append(place._replace(items=items))
         return decision._replace(placements=places)
