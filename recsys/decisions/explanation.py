@@ -120,7 +120,7 @@ class Explainer:
         views = [not evidence.feature for evidence in subject.evidence]
         total = float(np.maximum(falls[views], 0).sum())
         for evidence, share, fall in zip(subject.evidence, subject.shares, falls.tolist(), strict=True):
-            if fall <= share * total:
+            if fall <= 0 or (share < 1 and fall <= share * total):
                 continue  # as much of the row drawn at random would do the same
             if not evidence.feature:
                 whole[evidence.view] = fall

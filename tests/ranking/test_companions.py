@@ -1,7 +1,6 @@
 """What is said to be chosen together was: often enough that nobody is recognised in it."""
 
 import numpy as np
-from scipy import sparse
 
 from recsys.ranking.activity import Activity
 from recsys.ranking.companions import MOST, companions
@@ -20,7 +19,7 @@ def tables(pairs: dict[tuple[int, int], int]) -> ItemTables:
     transition = fit_transitions(sequences, PRODUCTS, NeighbourConfig())
     activity = Activity.fit(product, np.zeros(len(product), np.int64), PRODUCTS)
     drawn = draw_tables(np.random.default_rng(0), PRODUCTS)
-    return drawn._replace(neighbours={"transition": transition}, activity=activity)
+    return ItemTables(drawn.content, {"transition": transition}, drawn.factors, activity)
 
 
 def test_companions_are_what_many_chose_next() -> None:
@@ -38,5 +37,6 @@ def test_companions_are_the_most_frequent_ones() -> None:
 
 
 def test_companions_without_the_table_are_none() -> None:
-    nothing = tables({(0, 1): 40})._replace(neighbours={"knn": sparse.csr_matrix((PRODUCTS, PRODUCTS))})
-    assert not companions(nothing, 0).any()
+    known = tables({(0, 1): 40})
+    other = ItemTables(known.content, {"knn": known.neighbours["transition"]}, known.factors, known.activity)
+    assert not companions(other, 0).any()
