@@ -12,6 +12,7 @@ from recsys.modeling.batches import HistoryBatch
 from recsys.modeling.encoding import Columns, EntityRows
 from recsys.modeling.reader import HISTORY_VIEW, CustomerRows, HistoryArrays, ModelReader
 from recsys.modeling.two_tower import ItemVectors, TwoTower
+from recsys.ranking.companions import companions
 from recsys.ranking.features import Asked
 from recsys.ranking.stage import SecondStage
 from recsys.schema import Kind, Modality
@@ -134,6 +135,23 @@ class Recommender:
         """[N] float32: the most recent popularity in a segment, or overall where it is unknown."""
         popularity = self.bundle.product_popularity if kind is Kind.PRODUCTS else self.bundle.content_popularity
         return np.zeros(0, np.float32) if popularity is None else popularity.scores(segment)
+
+    def companions(self, product: int) -> np.ndarray:
+        """[P] bool: the products that many customers chose soon after one; the second stage knows them."""
+        if self.stage is None:
+            return np.zeros(len(self.product_ids), bool)
+        return companions(self.stage.tables, product)
+
+    def ranker_contributions(self, states: CustomerStates, product: int) -> dict[str, float]:
+        """What the second stage's groups of features add to one product's score for one customer.
+
+        Empty without a second stage, and for a product that nobody touched yet: another ranker places it.
+        """
+        cold = self.bundle.cold
+        if self.stage is None or (cold is not None and product in cold.tables.cold):
+            return {}
+        asked = Asked(states.history, states.now, self.tower_scores(states, Kind.PRODUCTS), states.columns)
+        return self.stage.contributions(asked, product)
 
     @property
     def modalities(self) -> list[Modality]:

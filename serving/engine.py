@@ -14,17 +14,19 @@ from types import MappingProxyType
 from typing import Any, Final
 from uuid import uuid4
 
-from recsys.decisions.explanation import VIEWS
+from recsys.decisions.evidence import VIEWS
+from recsys.decisions.explanation import Reason
 from recsys.decisions.pipeline import Decision, DecisionRequest, Placement, PlacementDecision, RankedItem
 from recsys.features.spec import feature_name
 from recsys.policy.facts import CustomerFacts, as_instant
 from recsys.policy.rules import RequestContext
 from recsys.schema import Modality
 from serving.decision_log import DecisionLog
-from serving.loading import Components, ServedModel
+from serving.loading import Components, FeatureReader, ServedModel
 from serving.metrics import Metrics
 from serving.recording import Inputs, LoggedVersions, log_entry
 from serving.schemas import (
+    EvidenceOut,
     ItemOut,
     PlacementOut,
     ReasonOut,
@@ -80,15 +82,20 @@ class RecommendationEngine:
             facts = None if record is None else record.as_facts(model.pipeline.catalogue.products)
         with self._stage("features"):
             features = None if facts is None else self._read_features(customer_id, facts, now)
-        inputs = Inputs(customer_id, body, request_id, record, features, now)
+        inputs = Inputs(customer_id, body, request_id, record, features, now, uuid4().hex)
         with self._stage("decide"):
             decision = model.pipeline.decide(features, facts, decision_request(inputs))
-        answer = self._answer(model, decision, customer_id, request_id, now)
+        answer = self._answer(model, decision, inputs)
         with self._stage("log"):
             entry = log_entry(decision, answer, inputs, self._versions)
             await self._log.append(entry)
         self._count(decision)
         return answer
+
+    @property
+    def features(self) -> FeatureReader:
+        """Where the features of customers are read."""
+        return self._features
 
     def versions(self) -> Versions:
         """What is served."""
@@ -114,19 +121,17 @@ class RecommendationEngine:
             return None
         return None if features is None else without_refused(features, facts, now)
 
-    def _answer(
-        self, model: ServedModel, decision: Decision, customer_id: str, request_id: str, now: datetime
-    ) -> RecommendationResponse:
-        decision_id = uuid4().hex
+    def _answer(self, model: ServedModel, decision: Decision, inputs: Inputs) -> RecommendationResponse:
+        customer_id, decision_id = inputs.customer_id, inputs.decision_id
         return RecommendationResponse.model_construct(
-            request_id=request_id,
+            request_id=inputs.request_id,
             decision_id=decision_id,
             mode=decision.mode,
             missing_modalities=list(decision.missing),
             suitability=decision.suitability,
             locale_served=decision.language,
             versions=_versions(model),
-            generated_at=now,
+            generated_at=inputs.now,
             placements=[self._placement(place, decision_id, customer_id) for place in decision.placements],
         )
 
@@ -145,7 +150,7 @@ class RecommendationEngine:
             content_id=item.content_id,
             title=item.title,
             score=item.score if math.isfinite(item.score) else None,
-            reasons=[ReasonOut.model_construct(code=reason.code, text=reason.text) for reason in item.reasons],
+            reasons=[reason_out(reason) for reason in item.reasons],
             tracking_token=self._signer.sign(shown, customer_id),
         )
 
@@ -173,6 +178,12 @@ def _versions(model: ServedModel) -> Versions:
     return Versions.model_construct(model=model.version, policy=model.policy_version, features=model.schema_hash)
 
 
+def reason_out(reason: Reason) -> ReasonOut:
+    """A reason as it goes over the wire."""
+    evidence = None if reason.evidence is None else EvidenceOut.model_construct(**reason.evidence._asdict())
+    return ReasonOut.model_construct(code=reason.code, text=reason.text, evidence=evidence)
+
+
 def decision_request(inputs: Inputs) -> DecisionRequest:
     """What the pipeline is asked; the same when a logged decision is made again."""
     body = inputs.request
@@ -181,6 +192,7 @@ def decision_request(inputs: Inputs) -> DecisionRequest:
         now=inputs.now,
         placements=tuple(Placement(place.name, place.kind, place.limit) for place in body.placements),
         context=RequestContext(channel=body.channel, locale=body.locale, taken=taken),
+        seed=inputs.decision_id or None,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from recsys.decisions.explanation import Reason
 from recsys.decisions.pipeline import Decision, PlacementDecision
 from recsys.policy.engine import PolicyEngine
 from serving.loading import ServedModel
@@ -34,6 +35,8 @@ class Inputs(NamedTuple):
     features: Mapping[str, Any] | None
     """As the model read them; None: he has none, they may not be read, or could not be."""
     now: datetime
+    decision_id: str = ""
+    """What is tried out is drawn from it, so that a replay draws the same; empty: nothing is tried out."""
 
 
 class LoggedVersions:
@@ -118,6 +121,10 @@ def candidates_of(place: PlacementDecision) -> dict[str, Any]:
     return {"rule": np.ascontiguousarray(place.rule), "scores": np.ascontiguousarray(place.scores)}
 
 
-def reasons_of(place: PlacementDecision) -> list[list[str]]:
-    """The words that were said to the customer, item by item: they may name what he has."""
-    return [[reason.text for reason in item.reasons] for item in place.items]
+def reasons_of(place: PlacementDecision) -> list[list[dict[str, Any]]]:
+    """The words that were said to the customer and what they rest on, item by item: they may name what he has."""
+    return [[_said(reason) for reason in item.reasons] for item in place.items]
+
+
+def _said(reason: Reason) -> dict[str, Any]:
+    return {"text": reason.text, "evidence": None if reason.evidence is None else reason.evidence._asdict()}

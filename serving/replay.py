@@ -95,6 +95,7 @@ class Replayer:
             facts=None if facts is None else CustomerRecord.from_json(facts),
             features=None if features is None else _with_times(features),
             now=logged.created_at,
+            decision_id=record["decision_id"],
         )
         return inputs, lost
 

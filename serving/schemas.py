@@ -65,11 +65,25 @@ class RecommendationRequest(WireModel):
         return self
 
 
+class EvidenceOut(WireModel):
+    """What of the customer's own data a reason points to."""
+
+    view: str = Field(description="The feature view", examples=["customer_history"])
+    feature: str = Field(description="Its column; empty: the whole view", examples=["product_ids"])
+    value: str = Field(
+        description="What entries of that column are about: a product's id or a creative's tone; empty: all of it",
+        examples=["p0007"],
+    )
+
+
 class ReasonOut(WireModel):
     """Why an item is shown."""
 
     code: str = Field(description="Stable, for the app's own words", examples=["HISTORY_SIMILAR"])
     text: str = Field(description="In the language that was served", examples=["Similar to what you used: Day Saver"])
+    evidence: EvidenceOut | None = Field(
+        default=None, description="Without it the item's score would be lower; none where it is nothing of his"
+    )
 
 
 class ItemOut(WireModel):
@@ -250,6 +264,35 @@ class WhyNotResponse(WireModel):
     suitability: str
     judged_at: datetime
     rules: list[RuleOut]
+
+
+class ContributionOut(WireModel):
+    """What one group adds to the score."""
+
+    group: str = Field(examples=["history"])
+    value: float
+
+
+class ExplainResponse(WireModel):
+    """Why a product scores as it does for a customer now."""
+
+    customer_id: str
+    product_id: str
+    model: str
+    policy: str
+    mode: ServingMode
+    allowed: bool = Field(description="Whether he may be shown it; see why-not")
+    explained_at: datetime
+    score: float
+    average: float = Field(description="Of the products that he may have, and of this one")
+    contributions: list[ContributionOut] = Field(
+        description="What each modality adds, and `item`: the product's own. They add up to `score - average`"
+    )
+    ranker: list[ContributionOut] = Field(
+        description="The second stage's own account: groups of its features and its `average` add up to `score`; empty "
+        "where the towers' order is served"
+    )
+    reasons: list[ReasonOut] = Field(description="As the customer would read them")
 
 
 class Health(WireModel):

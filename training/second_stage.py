@@ -18,8 +18,8 @@ from recsys.modeling.two_tower import TwoTower
 from recsys.ranking.boosted import BoostedConfig, BoostedRanker, RankingRows
 from recsys.ranking.candidates import candidate_mask
 from recsys.ranking.features import Asked, FeatureBuilder, Pairs, source_scores
-from recsys.ranking.interest import Interest
-from recsys.ranking.stage import StageConfig, interest_columns
+from recsys.ranking.interest import INTEREST, Interest
+from recsys.ranking.stage import StageConfig
 from recsys.ranking.tables import ItemTables, numeric_names
 from recsys.recommender import Recommender
 from recsys.schema import CUSTOMER_ID, Kind
@@ -186,7 +186,7 @@ class SecondStage:
             local = Pairs(*np.nonzero(mask))
             columns = builder.build(some, sources, local)
             if interest is not None:
-                columns |= interest_columns(interest, some, columns, local)
+                columns[INTEREST] = interest.score(some, columns, local)
             names = tuple(columns)
             features.append(np.stack(list(columns.values()), axis=1))
             pairs.append(Pairs(local.customer + start, local.product))

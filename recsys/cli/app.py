@@ -15,6 +15,7 @@ from recsys.cli.audit import audit_commands
 from recsys.cli.benchmark import benchmark
 from recsys.cli.erase import erase
 from recsys.cli.fairness import fairness
+from recsys.cli.faithfulness import faithfulness
 from recsys.cli.model_card import model_card
 from recsys.cli.people import People, TrainerOption
 from recsys.cli.promote import promote
@@ -49,6 +50,7 @@ app.command()(erase)
 app.command()(fairness)
 app.command("model-card")(model_card)
 app.command()(promote)
+app.command()(faithfulness)
 app.command()(retention)
 
 

@@ -1,28 +1,22 @@
 """`recsys audit`: is the decision log whole, why was a decision made, why is a product not shown."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from recsys.cli.audit_explain import explain
+from recsys.cli.audit_store import open_log
 from recsys.cli.terminal import JsonOption, console, emit, plain
-from recsys.errors import HomeError, RecsysError
-from recsys.home import Home
-
-if TYPE_CHECKING:
-    from serving.settings import Settings
-    from serving.store.database import Store
 
 
 def audit_commands() -> typer.Typer:
     """The group of verbs."""
-    group = typer.Typer(no_args_is_help=True, help="Check the decision log, replay a decision, ask why not.")
+    group = typer.Typer(no_args_is_help=True, help="Check the decision log, replay a decision, ask why not, or why.")
     group.command()(verify)
     group.command()(replay)
     group.command("why-not")(why_not)
+    group.command()(explain)
     return group
 
 
@@ -43,7 +37,7 @@ def verify(
     from serving.store.verification import verify as walk
 
     expected = None if anchor is None else Anchor.parse(anchor)
-    with _open(context.obj) as (store, _), console.status("walking the decision log"):
+    with open_log(context.obj) as (store, _), console.status("walking the decision log"):
         found = walk(store, expected)
     head = f"{found.head.sequence}:{found.head.hash}"
     result = {"ok": found.finding is None, "rows": found.rows, "erased": found.erased, "anchor": head}
@@ -75,7 +69,7 @@ def replay(
     from serving.replay import Replayer
     from serving.store.decisions import DecisionStore
 
-    with _open(context.obj) as (store, settings), console.status("deciding again"):
+    with open_log(context.obj) as (store, settings), console.status("deciding again"):
         torch.set_num_threads(settings.torch_threads)  # another number of threads adds in another order
         load = Replayer(DecisionStore(store), lambda version: assemble(load_champion(settings.home, version)))
         found = load.replay(decision)
@@ -103,7 +97,7 @@ def why_not(
     from serving.store.facts import FactStore
     from serving.why_not import why_not as ask
 
-    with _open(context.obj) as (store, settings), console.status("asking the rules"):
+    with open_log(context.obj) as (store, settings), console.status("asking the rules"):
         model = assemble(load_champion(settings.home))
         found = ask(model, FactStore(store), customer, product, datetime.now(UTC), channel)
     rules = [{**rule._asdict(), "effective_from": rule.effective_from.isoformat()} for rule in found.rules]
@@ -113,26 +107,3 @@ def why_not(
         lines.append("  [green]no rule removes it[/green]: it may be shown, where it ranks high enough")
     result = {"customer_id": customer, "product_id": product, "policy": found.policy}
     emit({**result, "suitability": found.suitability, "rules": rules}, as_json, lines)
-
-
-@contextmanager
-def _open(home: Home) -> "Iterator[tuple[Store, Settings]]":
-    """The store of a home that has one, with what dead servers left in their journals brought into it.
-
-    Raises:
-        HomeError: there is nothing to audit yet.
-        RecsysError: the store cannot be read.
-    """
-    from serving.decision_log import JOURNAL_FOLDER, drain_left_over
-    from serving.settings import Settings
-    from serving.store.database import STORE_FILE, StoreError, open_store
-
-    settings = Settings(home=home.path)
-    if settings.database_url is None and not Path(home.path, STORE_FILE).exists():
-        raise HomeError(f"there is no store in {home.path}: nothing was decided there yet; name another --home")
-    with open_store(settings.store_url()) as store:
-        try:
-            drain_left_over(home.path / JOURNAL_FOLDER, store)
-            yield store, settings
-        except StoreError as error:
-            raise RecsysError(f"the store {store.name} cannot be read ({type(error).__name__})") from error

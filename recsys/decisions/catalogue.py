@@ -20,6 +20,8 @@ class Catalogue:
     contents: ContentFacts | None
     product_titles: tuple[str, ...]
     content_titles: tuple[str, ...]
+    content_tones: tuple[str, ...] = ()
+    """Empty strings where it is not known; nothing where contents have no tones."""
 
     @classmethod
     def from_frames(cls, products: pl.DataFrame, contents: pl.DataFrame | None) -> Self:
@@ -28,12 +30,15 @@ class Catalogue:
         names = products["name"].to_list() if "name" in products.columns else list(facts.ids)
         content_facts = None if contents is None else ContentFacts.from_frame(contents, facts)
         headlines: list[str | None] = []
+        tones: list[str | None] = []
         if contents is not None:
             headlines = contents["headline"].to_list() if "headline" in contents.columns else [None] * len(contents)
             about = dict(zip(facts.ids, names, strict=True))
             owners = contents[PRODUCT_ID].to_list()
             headlines = [line or about[owner] for line, owner in zip(headlines, owners, strict=True)]
-        return cls(facts, content_facts, tuple(names), tuple(line or "" for line in headlines))
+            tones = contents["tone"].to_list() if "tone" in contents.columns else []
+        titles, said = (tuple(text or "" for text in column) for column in (headlines, tones))
+        return cls(facts, content_facts, tuple(names), titles, said)
 
     def ids(self, kind: Kind) -> tuple[str, ...]:
         """The ids of a kind, in candidate order."""

@@ -1,6 +1,7 @@
 """Why an item is shown: one to three reasons, each tied to evidence that the score really depends on.
 
-A reason is given for a modality only if leaving that modality out lowers the item's score; the strongest come first.
+A reason is given for a part of the customer's row only if leaving that part out lowers the item's score, and by more
+than the part's size leads to expect; the strongest come first. How well this holds is measured: `recsys faithfulness`.
 """
 
 from collections.abc import Sequence
@@ -12,159 +13,175 @@ from pydantic import Field
 
 from recsys.config import BaseConfig
 from recsys.decisions.catalogue import Catalogue
-from recsys.decisions.scoring import Features, ScoreArray
-from recsys.features.spec import ViewName, feature_name
-from recsys.policy.facts import primary
-from recsys.schema import CONTENT_ID, PRODUCT_ID, Kind, Modality, ServingMode
+from recsys.decisions.evidence import HISTORY, Evidence
+from recsys.decisions.scoring import ScoreArray, Scorer
+from recsys.decisions.wording import SPENDING_WORDS, TEMPLATES, ReasonCode
+from recsys.features.history import CONTENT_IDS, PRODUCT_IDS
+from recsys.features.spec import ViewName
+from recsys.policy.facts import BoolArray
+from recsys.schema import Kind, ServingMode
 
-DEFAULT_LANGUAGE: Final = "en"
-VIEWS: Final = MappingProxyType(
+_OF_VIEW: Final = MappingProxyType(
     {
-        Modality.PROFILE: (ViewName.CUSTOMER_PROFILE,),
-        Modality.BEHAVIOUR: (ViewName.CUSTOMER_BEHAVIOUR, ViewName.CUSTOMER_TRANSACTIONS),
-        Modality.HISTORY: (ViewName.CUSTOMER_HISTORY,),
-        Modality.TEXT: (ViewName.CUSTOMER_TEXT,),
-        Modality.IMAGE: (ViewName.CUSTOMER_IMAGES,),
+        ViewName.CUSTOMER_PROFILE: ReasonCode.PROFILE,
+        ViewName.CUSTOMER_BEHAVIOUR: ReasonCode.BEHAVIOUR,
+        ViewName.CUSTOMER_TRANSACTIONS: ReasonCode.ACCOUNT,
+        ViewName.CUSTOMER_HISTORY: ReasonCode.HISTORY,
+        ViewName.CUSTOMER_TEXT: ReasonCode.TEXT,
+        ViewName.CUSTOMER_IMAGES: ReasonCode.IMAGE,
     }
 )
-"""The feature views that each modality is made of."""
-SIMILAR: Final = "HISTORY_SIMILAR"
-POPULAR: Final = "POPULAR"
-POPULAR_SEGMENT: Final = "POPULAR_SEGMENT"
-CHOSEN: Final = "CHOSEN"
-TEMPLATES: Final = MappingProxyType(
-    {
-        "en": MappingProxyType(
-            {
-                Modality.PROFILE: "Fits customers like you",
-                Modality.BEHAVIOUR: "Fits what you do with us",
-                Modality.HISTORY: "Because of what you looked at",
-                Modality.TEXT: "Because of what you asked about",
-                Modality.IMAGE: "Because of pictures that you liked",
-                SIMILAR: "Similar to what you used: {title}",
-                POPULAR: "Popular with our customers",
-                POPULAR_SEGMENT: "Popular with customers in your segment",
-                CHOSEN: "Chosen for you",
-            }
-        ),
-        "zh": MappingProxyType(
-            {
-                Modality.PROFILE: "适合与您相似的客户",
-                Modality.BEHAVIOUR: "符合您的使用习惯",
-                Modality.HISTORY: "根据您最近浏览的内容",
-                Modality.TEXT: "与您咨询的内容相关",
-                Modality.IMAGE: "与您喜欢的图片相近",
-                SIMILAR: "与您使用过的{title}相似",
-                POPULAR: "深受客户欢迎",
-                POPULAR_SEGMENT: "在您所属的客户群中很受欢迎",
-                CHOSEN: "为您精选",
-            }
-        ),
-    }
-)
+_POPULAR_SHARE: Final = 0.25
+"""An item of the most popular quarter may be called popular."""
 
 
 class ExplanationConfig(BaseConfig):
     """How much is explained."""
 
-    max_reasons: int = Field(default=2, ge=1, le=3)
+    max_reasons: int = Field(default=3, ge=1, le=3)
     """Per item."""
+    least_share: float = Field(default=0.2, ge=0, le=1)
+    """A further reason must matter at least this much relative to the first."""
+    specific_share: float = Field(default=0.4, ge=0, le=1)
+    """A part of a view is named in the view's place if it alone matters this much relative to the whole view."""
 
 
 class Reason(NamedTuple):
-    """One reason: a stable code, and its words in the language that was served."""
+    """One reason."""
 
     code: str
+    """Stable (`ReasonCode`)."""
     text: str
+    """In the language that was served."""
+    evidence: Evidence | None = None
+    """What of the customer's row it points to; None: nothing of it."""
 
 
-def without_each(features: Features, present: Sequence[Modality]) -> list[Features]:
-    """The customer once without each of his modalities: what the score would be had he not shown it."""
-    return [_without(features, modality) for modality in present]
+class Subject(NamedTuple):
+    """The customer whom reasons are given to."""
 
-
-def served_language(locale: str | None, customer_language: str | None) -> str:
-    """The language of the reasons: the one that was asked for, else the customer's, else English."""
-    for tag in (locale, customer_language):
-        if primary(tag) in TEMPLATES:
-            return primary(tag)
-    return DEFAULT_LANGUAGE
+    language: str
+    evidence: tuple[Evidence, ...] = ()
+    """The E parts of his row that were looked at."""
+    shares: tuple[float, ...] = ()
+    """[E]: the share of his row that each part is."""
+    held: frozenset[int] = frozenset()
+    """Positions of the products that he has."""
 
 
 class Explainer:
-    """Puts reasons to the items of one answer."""
+    """Puts reasons to the items of an answer.
 
-    def __init__(self, catalogue: Catalogue, config: ExplanationConfig) -> None:
+    Args:
+        catalogue: what can be shown.
+        scorer: what ranks it: says what is popular and what is chosen together.
+        config: how much to say.
+    """
+
+    def __init__(self, catalogue: Catalogue, scorer: Scorer, config: ExplanationConfig) -> None:
         self._catalogue = catalogue
+        self._scorer = scorer
         self._config = config
+        self._popular = {kind: _most_popular(scorer.popularity(None, kind)) for kind in Kind}
 
     def popular(self, mode: ServingMode, segment: str | None, language: str) -> list[Reason]:
         """Of an item that is shown for its popularity."""
-        code = POPULAR_SEGMENT if segment and mode is ServingMode.POPULAR else POPULAR
-        return [Reason(code, TEMPLATES[language][code])]
+        of_segment = segment and mode is ServingMode.POPULAR
+        return [_general(ReasonCode.POPULAR_SEGMENT if of_segment else ReasonCode.POPULAR, language)]
 
-    def personal(
-        self, touched: Sequence[int], kind: Kind, item: int, losses: dict[Modality, float], language: str
-    ) -> list[Reason]:
-        """Of an item that the model ranked.
+    def explored(self, language: str) -> list[Reason]:
+        """Of an item that a draw put in the place of a better one."""
+        return [_general(ReasonCode.EXPLORED, language)]
+
+    def personal(self, subject: Subject, kind: Kind, item: int, falls: ScoreArray) -> list[Reason]:
+        """Of an item that the model ranked for its own sake.
 
         Args:
-            touched: the products of the customer's history (`touched`).
+            subject: the customer.
             kind: what the item is.
             item: its position.
-            losses: how much the item's score falls without each modality.
-            language: of the words.
+            falls: [E]: how much its score falls without each part of his row.
         """
-        telling = sorted((m for m in losses if losses[m] > 0), key=lambda modality: -losses[modality])
-        reasons = [self._reason(modality, touched, kind, item, language) for modality in telling]
-        return reasons[: self._config.max_reasons] or [Reason(CHOSEN, TEMPLATES[language][CHOSEN])]
+        telling = self._telling(subject, kind, item, falls)
+        ranked = sorted(telling, key=lambda evidence: -telling[evidence])
+        least = self._config.least_share * telling[ranked[0]] if ranked else 0.0
+        kept = [evidence for evidence in ranked if telling[evidence] >= least][: self._config.max_reasons]
+        if kept:
+            return [self._reason(evidence, subject, kind, item) for evidence in kept]
+        popular = self._popular[kind][item]
+        return [_general(ReasonCode.POPULAR if popular else ReasonCode.CHOSEN, subject.language)]
 
-    def _reason(self, modality: Modality, touched: Sequence[int], kind: Kind, item: int, language: str) -> Reason:
-        words = TEMPLATES[language]
-        title = self._similar_title(touched, kind, item) if modality is Modality.HISTORY else None
-        if title:
-            return Reason(SIMILAR, words[SIMILAR].format(title=title))
-        return Reason(modality.upper(), words[modality])
+    def _telling(self, subject: Subject, kind: Kind, item: int, falls: ScoreArray) -> dict[Evidence, float]:
+        """At most one part of each view, with what the score loses without it: the view, or what in it tells most."""
+        own = self._catalogue.products.ids[int(self._catalogue.product_of(kind)[item])]
+        tone = self._catalogue.content_tones[item] if kind is Kind.CONTENTS and self._catalogue.content_tones else ""
+        whole: dict[str, float] = {}
+        parts: dict[str, tuple[float, Evidence]] = {}
+        views = [not evidence.feature for evidence in subject.evidence]
+        total = float(np.maximum(falls[views], 0).sum())
+        for evidence, share, fall in zip(subject.evidence, subject.shares, falls.tolist(), strict=True):
+            if fall <= 0 or (share < 1 and fall <= share * total):
+                continue  # as much of the row drawn at random would do the same
+            if not evidence.feature:
+                whole[evidence.view] = fall
+            elif evidence.feature == PRODUCT_IDS and evidence.value == own:
+                continue  # that he looked at the item itself is what the whole view says
+            elif evidence.feature == CONTENT_IDS and evidence.value != tone:
+                continue
+            elif fall > parts.get(evidence.view, (0.0,))[0]:
+                parts[evidence.view] = fall, evidence
+        telling = {Evidence(view): fall for view, fall in whole.items()}
+        for view, (fall, evidence) in parts.items():
+            if fall >= self._config.specific_share * whole.get(view, 0.0):
+                telling.pop(Evidence(view), None)
+                telling[evidence] = fall
+        return telling
 
-    def _similar_title(self, touched: Sequence[int], kind: Kind, item: int) -> str | None:
-        """The product of the same category that the customer touched last, other than the item's own."""
-        products = self._catalogue.products
+    def _reason(self, evidence: Evidence, subject: Subject, kind: Kind, item: int) -> Reason:
+        code, name = _OF_VIEW[ViewName(evidence.view)], ""
+        if evidence.feature in SPENDING_WORDS:
+            code, name = ReasonCode.SPENDING, SPENDING_WORDS[evidence.feature][subject.language]
+        elif evidence.feature == CONTENT_IDS:
+            code = ReasonCode.WORDING
+        elif evidence.view == HISTORY and evidence.value:
+            product = self._catalogue.products.index[evidence.value]
+            code, name = self._relation(subject, kind, item, product), self._catalogue.product_titles[product]
+        return Reason(code, TEMPLATES[subject.language][code].format(name=name), evidence)
+
+    def _relation(self, subject: Subject, kind: Kind, item: int, product: int) -> ReasonCode:
+        """What the product has to do with the item, as it can truly be said."""
         own = int(self._catalogue.product_of(kind)[item])
-        category = products.category[own]
-        for other in reversed(touched):
-            if other != own and category and products.category[other] == category:
-                return self._catalogue.product_titles[other]
-        return None
-
-    def touched(self, features: Features) -> list[int]:
-        """The positions of the products in a customer's history, oldest first."""
-        history = ViewName.CUSTOMER_HISTORY
-        products = features.get(feature_name(history, f"{PRODUCT_ID}s"))
-        contents = features.get(feature_name(history, f"{CONTENT_ID}s"))
-        products = [] if products is None else list(products)
-        contents = [""] * len(products) if contents is None else list(contents)
-        positions = (self._product(*pair) for pair in zip(products, contents, strict=False))
-        return [position for position in positions if position is not None]
-
-    def _product(self, product_id: str, content_id: str) -> int | None:
-        if product_id:
-            return self._catalogue.products.index.get(product_id)
-        content = self._catalogue.content_index(content_id)
-        return None if content is None else int(self._catalogue.product_of(Kind.CONTENTS)[content])
+        category = self._catalogue.products.category
+        if product in subject.held:
+            return ReasonCode.HELD
+        if self._scorer.companions(product)[own]:
+            return ReasonCode.ALSO_CHOSEN
+        if category[product] and category[product] == category[own]:
+            return ReasonCode.HISTORY_SIMILAR
+        return ReasonCode.LOOKED_AT
 
 
-def losses(scores: ScoreArray, item: int, present: Sequence[Modality]) -> dict[Modality, float]:
-    """How much an item's score falls without each modality.
+def falls_of(scores: ScoreArray, items: Sequence[int]) -> ScoreArray:
+    """How much items' scores fall without each part of the row.
 
     Args:
-        scores: [1 + M, N]: of the whole customer, then of the customer without each of the M present modalities.
-        item: the position of the item.
-        present: the M modalities.
+        scores: [1 + E, N]: of the whole customer, then of the customer without each of E parts of his row.
+        items: the positions of K items.
+
+    Returns:
+        [K, E].
     """
-    falls = np.asarray(scores[0, item] - scores[1:, item], dtype=np.float64)
-    return dict(zip(present, falls.tolist(), strict=True))
+    chosen = scores[:, list(items)].astype(np.float64)
+    return np.asarray((chosen[:1] - chosen[1:]).T)
 
 
-def _without(features: Features, modality: Modality) -> Features:
-    prefixes = tuple(feature_name(view, "") for view in VIEWS[modality])
-    return {key: value for key, value in features.items() if not key.startswith(prefixes)}
+def _general(code: ReasonCode, language: str) -> Reason:
+    return Reason(code, TEMPLATES[language][code])
+
+
+def _most_popular(popularity: ScoreArray) -> BoolArray:
+    """[N]: of the most popular quarter, and more popular than the least popular."""
+    if not len(popularity):
+        return np.zeros(0, dtype=bool)
+    border = np.quantile(popularity, 1 - _POPULAR_SHARE)
+    return np.asarray((popularity >= border) & (popularity > popularity.min()))

@@ -11,19 +11,15 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from recsys.decisions.catalogue import Catalogue
-from recsys.decisions.explanation import (
-    Explainer,
-    ExplanationConfig,
-    Reason,
-    losses,
-    served_language,
-    without_each,
-)
+from recsys.decisions.evidence import EvidenceFinder
+from recsys.decisions.explanation import Explainer, ExplanationConfig, Reason, Subject, falls_of
+from recsys.decisions.exploration import Explorer, Places, best_places
 from recsys.decisions.scoring import Features, ScoreArray, Scorer, States, Understanding, score_all, understand
-from recsys.decisions.selection import NOTHING, top_k, top_k_distinct
+from recsys.decisions.selection import NOTHING, top_k
+from recsys.decisions.wording import nameable, served_language
 from recsys.errors import ModelError
 from recsys.policy.engine import NO_CONTEXT, PolicyEngine, PolicyOutcome, RuleArray
-from recsys.policy.facts import BoolArray, CustomerFacts, IntArray
+from recsys.policy.facts import BoolArray, CustomerFacts, IntArray, as_instant
 from recsys.policy.rules import RequestContext
 from recsys.schema import Kind, Modality, ServingMode
 
@@ -51,6 +47,8 @@ class DecisionRequest:
     context: RequestContext = NO_CONTEXT
     candidates: Mapping[Kind, BoolArray] = field(default_factory=dict)
     """Per kind, [N] or [B, N]: the only items that may be ranked; a kind that is not named: all."""
+    seed: str | None = None
+    """What `decide` draws from where it tries something out; None: it does not."""
 
 
 class RankedItem(NamedTuple):
@@ -64,7 +62,7 @@ class RankedItem(NamedTuple):
     score: float
     reasons: list[Reason]
     propensity: float = 1.0
-    """The probability with which the item got this place; 1 where nothing was drawn."""
+    """The probability with which the item got this place, given what stands above; 1 where nothing is drawn."""
 
 
 class PlacementDecision(NamedTuple):
@@ -106,16 +104,15 @@ class _Scene(NamedTuple):
     """One customer's part of a decision, while it is made."""
 
     facts: CustomerFacts
-    present: tuple[Modality, ...]
-    touched: list[int]
-    """The products of his history, oldest first."""
+    subject: Subject
     whole: Understanding
     mode: ServingMode
-    language: str
     segment: str | None
     """Whose favourites stand in for a customer who is not known; None: everybody's."""
     states: States | None
-    """1 + M: the customer, and he without each of his M modalities; None where he is not known."""
+    """1 + E: the customer, and he without each part of his row that is evidence; None where he is not known."""
+    explorer: Explorer | None
+    """None: nothing is tried out on him."""
 
 
 class DecisionPipeline:
@@ -135,7 +132,8 @@ class DecisionPipeline:
         self.scorer = scorer
         self.policy = policy
         self.catalogue = catalogue
-        self._explainer = Explainer(catalogue, explanation)
+        self.finder = EvidenceFinder(catalogue, nameable(catalogue, policy.credits(catalogue.products)))
+        self._explainer = Explainer(catalogue, scorer, explanation)
 
     def understand(
         self, features: Sequence[Features | None], now: datetime, channel: str | None = None
@@ -188,7 +186,7 @@ class DecisionPipeline:
         shown = np.zeros(len(self.catalogue.products), dtype=bool)
         placements = [self._fill(placement, scene, request, shown) for placement in request.placements]
         suitability = self.policy.suitability(scene.facts, request.now)[0] if readable else "unreadable"
-        return Decision(scene.mode, scene.whole.missing[0], suitability, scene.language, placements)
+        return Decision(scene.mode, scene.whole.missing[0], suitability, scene.subject.language, placements)
 
     def _scene(
         self, features: Features | None, facts: CustomerFacts | None, request: DecisionRequest, readable: bool
@@ -202,17 +200,26 @@ class DecisionPipeline:
         features = features if profiled else None
         language = served_language(request.context.locale, known.language[0])
         missing = tuple(self.scorer.modalities if features is None else self.scorer.missing_modalities(features))
-        present = tuple(modality for modality in self.scorer.modalities if modality not in missing)
         states: States | None = None
-        touched: list[int] = []
-        if features is not None and present:
-            touched = self._explainer.touched(features)
-            rows = [features, *without_each(features, present)]
+        subject = Subject(language)
+        if features is not None and len(missing) < len(self.scorer.modalities):
+            subject = self._subject(features, known, request, language)
+            rows = [features, *self.finder.without_each(features, subject.evidence)]
             states = self.scorer.encode(rows, [request.now] * len(rows), request.context.channel)
         whole = Understanding(None if states is None else states[:1], np.array([states is not None]), (missing,))
         mode = whole.mode(0) if readable else ServingMode.SAFE
         segment = known.segment[0] if profiled else None
-        return _Scene(known, present, touched, whole, mode, language, segment, states)
+        tried = states is not None and request.seed is not None
+        explorer = Explorer(self.policy.pack.exploration.rate, request.seed or "") if tried else None
+        return _Scene(known, subject, whole, mode, segment, states, explorer)
+
+    def _subject(self, features: Features, facts: CustomerFacts, request: DecisionRequest, language: str) -> Subject:
+        """The customer as reasons see him: no more of what he has than his own holdings, in his own answer."""
+        held = frozenset(facts.held.products[facts.held.open_at(as_instant(request.now))].tolist())
+        kinds = {placement.kind for placement in request.placements}
+        evidence = self.finder.find(features, held, kinds)
+        sizes, total = self.finder.sizes(features, evidence)
+        return Subject(language, tuple(evidence), tuple(size / total for size in sizes), held)
 
     def _fill(
         self, placement: Placement, scene: _Scene, request: DecisionRequest, shown: BoolArray
@@ -227,36 +234,64 @@ class DecisionPipeline:
         product_of = self.catalogue.product_of(kind)
         allowed = outcome.allowed[0] & candidates & ~shown[product_of]
         scores = score_all(self.scorer, scene.whole, (scene.segment,), kind, allowed[None])
-        chosen = top_k_distinct(scores[0], allowed, product_of, limit)
-        shown[product_of[chosen]] = True
+        places = self._choose(scores[0], allowed, product_of, limit, scene.explorer)
+        shown[product_of[places.items]] = True
         if scene.states is not None:
-            scores = self._with_ablations(scene.states, scores, kind, chosen)
-        items = [self._item(rank, kind, int(item), scene, scores) for rank, item in enumerate(chosen, start=1)]
+            scores = self._with_ablations(scene.states, scores, kind, places.items)
+        items = self._items(kind, places, scene, scores)
         removals = outcome.removals(0, candidates)
         return PlacementDecision(placement.name, kind, items, removals, outcome.rule[0], scores[0])
 
+    def _choose(
+        self, scores: ScoreArray, allowed: BoolArray, product_of: IntArray, limit: int, explorer: Explorer | None
+    ) -> Places:
+        if explorer is None:
+            return best_places(scores, allowed, product_of, limit)
+        explorable = self.policy.explorable(self.catalogue.products)[product_of]
+        return explorer.fill(scores, allowed, explorable, product_of, limit)
+
     def _with_ablations(self, states: States, scores: ScoreArray, kind: Kind, chosen: IntArray) -> ScoreArray:
-        """[1 + M, N]: the customer's scores, and below them what the chosen items score without each modality."""
+        """[1 + E, N]: the customer's scores, and below them what the chosen items score without each evidence."""
         shown = np.zeros((len(states) - 1, scores.shape[1]), dtype=bool)
         shown[:, chosen] = True
         if not shown.any():
             return scores
         return np.concatenate([scores, self.scorer.score(states[1:], kind, shown)])
 
-    def _item(self, rank: int, kind: Kind, item: int, scene: _Scene, scores: ScoreArray) -> RankedItem:
-        if scene.states is not None:
-            falls = losses(scores, item, scene.present)
-            reasons = self._explainer.personal(scene.touched, kind, item, falls, scene.language)
-        else:
-            reasons = self._explainer.popular(scene.mode, scene.segment, scene.language)
-        return RankedItem(
-            rank=rank,
-            product_id=self.catalogue.products.ids[int(self.catalogue.product_of(kind)[item])],
-            content_id=self.catalogue.ids(kind)[item] if kind is Kind.CONTENTS else None,
-            title=self.catalogue.titles(kind)[item],
-            score=float(scores[0, item]),
-            reasons=reasons,
-        )
+    def _items(self, kind: Kind, places: Places, scene: _Scene, scores: ScoreArray) -> list[RankedItem]:
+        products, owners = self.catalogue.products.ids, self.catalogue.product_of(kind)
+        ids, titles = self.catalogue.ids(kind), self.catalogue.titles(kind)
+        return [
+            RankedItem(
+                rank=rank,
+                product_id=products[int(owners[item])],
+                content_id=ids[item] if kind is Kind.CONTENTS else None,
+                title=titles[item],
+                score=float(scores[0, item]),
+                reasons=reasons,
+                propensity=propensity,
+            )
+            for rank, (item, propensity, reasons) in enumerate(
+                zip(
+                    places.items.tolist(),
+                    places.propensities.tolist(),
+                    self._reasons(kind, places, scene, scores),
+                    strict=True,
+                ),
+                start=1,
+            )
+        ]
+
+    def _reasons(self, kind: Kind, places: Places, scene: _Scene, scores: ScoreArray) -> list[list[Reason]]:
+        """Of each place, from the top."""
+        explainer, subject = self._explainer, scene.subject
+        if scene.states is None:
+            return [explainer.popular(scene.mode, scene.segment, subject.language) for _ in places.items]
+        items = places.items.tolist()
+        return [
+            explainer.explored(subject.language) if drawn else explainer.personal(subject, kind, item, falls)
+            for item, drawn, falls in zip(items, places.explored, falls_of(scores, items), strict=True)
+        ]
 
     def _judge(self, facts: CustomerFacts, kind: Kind, request: DecisionRequest) -> PolicyOutcome:
         products, contents = self.catalogue.products, self.catalogue.contents

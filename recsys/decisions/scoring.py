@@ -43,6 +43,15 @@ class Scorer(Protocol):
     def popularity(self, segment: str | None, kind: Kind) -> ScoreArray:
         """[N]: the recent popularity in a segment, or overall where the segment is None or unknown."""
 
+    def companions(self, product: int) -> BoolArray:
+        """[P]: the products that many customers chose soon after one; none where the model cannot tell."""
+
+    def ranker_contributions(self, states: Any, product: int) -> dict[str, float]:
+        """What groups of the ranker's features, and `average`, add up to one product's score for one customer.
+
+        Empty where there is no ranker behind the towers.
+        """
+
     def missing_modalities(self, customer: Features) -> list[Modality]:
         """Those of the model's modalities of which the customer has nothing."""
 

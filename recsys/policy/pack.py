@@ -26,8 +26,10 @@ class CreditPolicy(BaseConfig):
 
 
 class ExplorationPolicy(BaseConfig):
-    """Where nothing is tried out on customers."""
+    """Whether something is tried out on customers (recsys.decisions.exploration), and where never."""
 
+    rate: float = Field(default=0.0, ge=0, lt=1)
+    """The probability with which a place of a personal answer is filled by a draw among what is allowed."""
     off_for: tuple[str, ...] = (INVESTMENT, CREDIT)
     """Categories, or `investment`, `credit`, `all`."""
 

@@ -86,6 +86,14 @@ class BoostedRanker:
         raw = self._booster.predict(features, raw_score=True, num_iteration=rounds or -1, num_threads=1)
         return np.asarray(raw, np.float32)
 
+    def contributions(self, features: np.ndarray, rounds: int | None = None) -> np.ndarray:
+        """[E, F] to [E, F + 1] float64: what each feature adds to a row's score; the last column is the average score.
+
+        Each row adds up to `predict` (TreeSHAP: Lundberg et al. 2020, From local explanations to global understanding).
+        """
+        found = self._booster.predict(features, pred_contrib=True, num_iteration=rounds or -1, num_threads=1)
+        return np.asarray(found, np.float64)
+
     def gains(self) -> np.ndarray:
         """[F]: how much each feature lowered the loss."""
         return np.asarray(self._booster.feature_importance("gain"))

@@ -94,7 +94,7 @@ class FeatureBuilder:
         columns |= {name: values[customer, product] for name, values in sources.items()}
         for name, values in (("tower", asked.tower), *sources.items()):
             if name in _RANKED:
-                columns[f"{name}_rank"] = log_rank(values)[customer, product]
+                columns[f"{name}_rank"] = _log_rank(values)[customer, product]
         columns |= self._activity(asked.now[customer], product)
         columns |= {name: values[customer] for name, values in _customer(asked).items()}
         columns |= self._attributes(asked, pairs)
@@ -183,7 +183,7 @@ def _log_seconds(micros: np.ndarray) -> np.ndarray:
     return np.log1p(np.maximum(micros, 0) / 1e6)
 
 
-def log_rank(scores: np.ndarray) -> np.ndarray:
+def _log_rank(scores: np.ndarray) -> np.ndarray:
     """[B, P] float32: log of each item's place in its row, from 0."""
     rank = np.empty(scores.shape, np.float32)
     places = np.log1p(np.arange(scores.shape[1], dtype=np.float32))

@@ -18,6 +18,8 @@ from recsys.ranking.features import Asked, Columns, Pairs
 from recsys.ranking.profiles import Arrays, Profiles
 from recsys.ranking.tables import ItemTables
 
+INTEREST = "interest"
+"""The name of its score among the ranker's features."""
 LEARNED = ("tower", "ease", "knn", "transition", "factors")
 """How the names of the features begin that were fitted on the answers themselves."""
 FADES_DAYS = 20.0

@@ -6,8 +6,9 @@ from pydantic import Field
 from recsys.config import BaseConfig
 from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.candidates import CandidateConfig, candidate_mask
-from recsys.ranking.features import Asked, Columns, FeatureBuilder, Pairs, log_rank, source_scores
-from recsys.ranking.interest import Interest, InterestConfig
+from recsys.ranking.feature_groups import AVERAGE, feature_group
+from recsys.ranking.features import Asked, Columns, FeatureBuilder, Pairs, source_scores
+from recsys.ranking.interest import INTEREST, Interest, InterestConfig
 from recsys.ranking.tables import ItemTables
 
 _CUSTOMERS_AT_ONCE = 512
@@ -70,17 +71,20 @@ class SecondStage:
         out[pairs.customer, pairs.product] = ranked
         return out
 
+    def contributions(self, asked: Asked, product: int) -> dict[str, float]:
+        """What groups of features, and `average`, add up to: one product's score for one customer."""
+        pairs = Pairs(np.zeros(1, np.int64), np.array([product], np.int64))
+        rows = self.features(asked, source_scores(self.tables, asked), pairs)
+        found = self.ranker.contributions(rows, self.config.rounds)[0]
+        sums = {AVERAGE: float(found[-1])}
+        for name, value in zip(self.config.features, found[:-1].tolist(), strict=True):
+            group = feature_group(name)
+            sums[group] = sums.get(group, 0.0) + value
+        return sums
+
     def features(self, asked: Asked, sources: Columns, pairs: Pairs) -> np.ndarray:
         """[E, F] float32 in the ranker's order."""
         columns = self._builder.build(asked, sources, pairs)
         if self.interest is not None:
-            columns |= interest_columns(self.interest, asked, columns, pairs)
+            columns[INTEREST] = self.interest.score(asked, columns, pairs)
         return np.stack([columns[name] for name in self.config.features], axis=1)
-
-
-def interest_columns(interest: Interest, asked: Asked, shared: Columns, pairs: Pairs) -> Columns:
-    """The score of interest and its place in the customer's list, [E] each."""
-    score = interest.score(asked, shared, pairs)
-    dense = np.full(asked.tower.shape, -np.inf, np.float32)
-    dense[pairs] = score
-    return {"interest": score, "interest_rank": log_rank(dense)[pairs]}

@@ -92,6 +92,14 @@ class TinyScorer:
         scores = np.arange(len(self.product_ids), dtype=np.float32) + 100 * self._liked(segment)
         return scores if kind is Kind.PRODUCTS else scores[self._about]
 
+    def companions(self, product: int) -> BoolArray:
+        """[P]: many who chose p10 chose p01 after it."""
+        return np.array([(product, other) == (10, 1) for other in range(len(self.product_ids))], dtype=bool)
+
+    def ranker_contributions(self, states: ScoreArray, product: int) -> dict[str, float]:
+        """There is no ranker."""
+        return {}
+
     def missing_modalities(self, customer: Mapping[str, Any]) -> list[Modality]:
         """What the row lacks."""
         present = {Modality.PROFILE: SEGMENT, Modality.HISTORY: HISTORY, Modality.TEXT: TEXT}
@@ -109,10 +117,14 @@ class TinyScorer:
         return vector + (0.1 * self._liked(customer[SEGMENT]) if customer.get(SEGMENT) else 0)
 
 
-def tiny_pipeline(policy: PolicyName = PolicyName.BANK, repeatable: bool = False) -> DecisionPipeline:
-    """The pipeline over the tiny catalogue."""
+def tiny_pipeline(
+    policy: PolicyName = PolicyName.BANK, repeatable: bool = False, exploration: float = 0.0
+) -> DecisionPipeline:
+    """The pipeline over the tiny catalogue; it tries nothing out unless a rate of `exploration` says so."""
     products, contents = tiny_products(), tiny_contents()
-    engine = PolicyEngine(load_pack(policy), repeatable)
+    pack = load_pack(policy)
+    chosen = pack.exploration.model_copy(update={"rate": exploration})
+    engine = PolicyEngine(pack.model_copy(update={"exploration": chosen}), repeatable)
     return DecisionPipeline(TinyScorer(products, contents), engine, Catalogue.from_frames(products, contents))
 
 

@@ -75,7 +75,7 @@ def test_audit_verify_bad_anchor_or_home_is_a_plain_error(
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("verb", ["verify", "replay", "why-not"])
+@pytest.mark.parametrize("verb", ["verify", "replay", "why-not", "explain"])
 def test_audit_help_has_an_example(verb: str) -> None:
     result = CliRunner().invoke(app, ["audit", verb, "--help"])
     assert result.exit_code == 0

@@ -216,7 +216,7 @@ def test_decide_same_request_same_answer() -> None:
 def test_explain_reasons_follow_what_the_score_depends_on() -> None:
     decision = tiny_pipeline().decide(WHOLE, facts(), request(Placement("all", Kind.PRODUCTS, 50)))
     reasons = {item.product_id: [reason.code for reason in item.reasons] for item in decision.placements[0].items}
-    assert reasons["p03"] == ["TEXT", "HISTORY_SIMILAR"]  # text is worth 1.0, history 0.5
+    assert reasons["p03"] == ["TEXT"]  # worth 1.0 of 1.5; the history's 0.5 is no more than any third of his row
     assert reasons["p06"] == ["HISTORY_SIMILAR"]
     assert reasons["p00"] == ["HISTORY"]  # it is itself what he looked at
     assert reasons["p01"] == ["PROFILE"]
@@ -226,7 +226,7 @@ def test_explain_reasons_follow_what_the_score_depends_on() -> None:
 def test_explain_language_is_the_locale_then_the_customers_then_english() -> None:
     pipeline = tiny_pipeline(PolicyName.NONE)
     texts = [
-        pipeline.decide(WHOLE, facts(), request(locale=locale)).placements[0].items[0].reasons[1].text
+        pipeline.decide(WHOLE, facts(), request(locale=locale)).placements[0].items[2].reasons[0].text
         for locale in ("en-GB", "zh-Hans", "fr", None)
     ]
     english, chinese = "Similar to what you used: Product 0", "与您使用过的Product 0相似"

@@ -335,6 +335,22 @@ def test_server_why_not_says_the_same_over_http_and_on_the_command_line(
     assert run("--home", live.server.home, "audit", "why-not", customer, "no-such-product") == 1
 
 
+def test_server_explanation_adds_up_over_http_and_on_the_command_line(
+    live: Live, answers: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = {name: answer for name, answer in answers.items() if answer["mode"] == "personalised"}
+    customer, answer = next(iter(known.items()))
+    product = answer["placements"][0]["items"][0]["product_id"]
+    headers = {"Authorization": f"Bearer {live.token(None, AUDIT)}"}
+    asked = {"customer_id": customer, "product_id": product, "channel": "app"}
+    body = live.client.get("/v1/audit/explain", params=asked, headers=headers).json()
+    parts = {part["group"]: part["value"] for part in body["contributions"]}
+    assert set(parts) == {"item", "profile", "behaviour", "history", "text", "image"}
+    assert sum(parts.values()) == pytest.approx(body["score"] - body["average"], abs=1e-4)
+    assert run("--home", live.server.home, "audit", "explain", customer, product, "--channel", "app", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["contributions"] == pytest.approx(parts, abs=1e-3)
+
+
 def test_server_dismissed_product_is_gone_from_the_very_next_answer(live: Live, known: Iterator[str]) -> None:
     customer = next(known)
     item = live.ask(customer)["placements"][0]["items"][0]

@@ -10,7 +10,6 @@ from recsys.ranking.boosted import BoostedConfig, BoostedRanker, RankingRows
 from recsys.ranking.features import Asked, FeatureBuilder, Pairs, source_scores
 from recsys.ranking.interest import FADES_DAYS, LEARNED, Interest, InterestConfig, InterestTables, interest_features
 from recsys.ranking.profiles import Profiles
-from recsys.ranking.stage import interest_columns
 from tests.ranking.worlds import CLICK, CONVERT, DAY, EVENT_TYPES, NOW, draw_asked, draw_tables, make_histories
 
 PRODUCTS, CUSTOMERS = 12, 30
@@ -51,17 +50,18 @@ def interest() -> tuple[Interest, Asked]:
     return Interest(tables, items, model, config), asked
 
 
-def columns_of(interest: Interest, asked: Asked) -> dict[str, np.ndarray]:
+def score_of(interest: Interest, asked: Asked) -> np.ndarray:
+    """[B, P]."""
     pairs = Pairs(*np.nonzero(np.ones(asked.tower.shape, bool)))
     builder = FeatureBuilder(interest.items, EVENT_TYPES, ("rate", "fee"))
     shared = builder.build(asked, source_scores(interest.items, asked), pairs)
-    return interest_columns(interest, asked, shared, pairs)
+    return interest.score(asked, shared, pairs).reshape(asked.tower.shape)
 
 
 def test_score_finds_what_customers_wrote_about(interest: tuple[Interest, Asked]) -> None:
     model, asked = interest
     assert asked.columns is not None
-    score = columns_of(model, asked)["interest"].reshape(CUSTOMERS, PRODUCTS)
+    score = score_of(model, asked)
     centred = asked.columns.vectors["text"] - model.tables.customers.reductions["text"].mean
     nearest = (centred @ model.items.content.vectors["text"].T).argmax(axis=1)
     found = np.take_along_axis(score, nearest[:, None], axis=1)[:, 0] > np.median(score, axis=1)
@@ -71,16 +71,8 @@ def test_score_finds_what_customers_wrote_about(interest: tuple[Interest, Asked]
 def test_score_does_not_change_with_the_towers(interest: tuple[Interest, Asked]) -> None:
     model, asked = interest
     other = asked._replace(tower=asked.tower[::-1] * 3)
-    assert np.array_equal(columns_of(model, asked)["interest"], columns_of(model, other)["interest"])
+    assert np.array_equal(score_of(model, asked), score_of(model, other))
     assert not [name for name in model.config.features if name.startswith(LEARNED)]
-
-
-def test_rank_is_the_place_in_the_customers_list(interest: tuple[Interest, Asked]) -> None:
-    model, asked = interest
-    columns = columns_of(model, asked)
-    score, rank = (columns[name].reshape(CUSTOMERS, PRODUCTS) for name in ("interest", "interest_rank"))
-    best = np.take_along_axis(rank, np.argsort(-score, axis=1, kind="stable"), axis=1)
-    np.testing.assert_allclose(best, np.log1p(np.arange(PRODUCTS))[None].repeat(CUSTOMERS, axis=0), rtol=1e-6)
 
 
 def test_near_counts_what_was_done_with_products_of_the_same_labels(interest: tuple[Interest, Asked]) -> None:
@@ -101,4 +93,4 @@ def test_near_counts_what_was_done_with_products_of_the_same_labels(interest: tu
 def test_score_without_columns_is_refused(interest: tuple[Interest, Asked]) -> None:
     model, asked = interest
     with pytest.raises(ValueError, match="without the customers' columns"):
-        columns_of(model, asked._replace(columns=None))
+        score_of(model, asked._replace(columns=None))

@@ -129,3 +129,14 @@ def test_score_of_fewer_allowed_products_keeps_the_scores_of_those_that_stay(
 
 def test_score_of_nobody_is_empty(stage: SecondStage, asked: Asked) -> None:
     assert stage.score(asked.take(np.zeros(0, np.int64))).shape == (0, PRODUCTS)
+
+
+def test_contributions_add_up_to_the_rankers_score(stage: SecondStage, asked: Asked) -> None:
+    everything = np.ones((CUSTOMERS, PRODUCTS), bool)
+    config = stage.config.model_copy(update={"candidates": CandidateConfig(all_up_to=PRODUCTS)})
+    scores = SecondStage(stage.tables, stage.ranker, config).score(asked, everything)
+    for customer in range(6):
+        found = [stage.contributions(asked.take(np.array([customer])), product) for product in range(PRODUCTS)]
+        assert np.allclose([sum(parts.values()) for parts in found], scores[customer], atol=1e-5)
+        assert {parts["average"] for parts in found} == {found[0]["average"]}
+    assert {"average", "towers", "similar_customers", "popularity", "history", "attributes"} <= set(found[0])

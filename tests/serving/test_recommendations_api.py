@@ -50,7 +50,8 @@ def test_recommend_customers_own_token_has_the_promised_shape(service: Service) 
     first = body["placements"][0]["items"][0]
     assert set(first) == {"rank", "product_id", "content_id", "title", "score", "reasons", "tracking_token"}
     assert first["rank"] == 1
-    assert first["reasons"] == [{"code": "PROFILE", "text": "Fits customers like you"}]
+    evidence = {"view": "customer_profile", "feature": "", "value": ""}
+    assert first["reasons"] == [{"code": "PROFILE", "text": "Fits customers like you", "evidence": evidence}]
     shown = [item["product_id"] for place in body["placements"] for item in place["items"]]
     assert len(shown) == len(set(shown)) == 5
 

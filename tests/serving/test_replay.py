@@ -1,21 +1,27 @@
 """A decision made again from the log alone is the same, or it is said which input changed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
 from sqlalchemy import delete
+from starlette.testclient import TestClient
 
 from recsys.decisions.pipeline import DecisionPipeline
 from recsys.errors import ModelError, RecsysError
 from recsys.policy.engine import PolicyEngine
-from recsys.testing.tiny_scorer import HISTORY, NOW, SEGMENT, TEXT, asks_for
-from serving.loading import ServedModel
+from recsys.testing.tiny_scorer import HISTORY, NOW, SEGMENT, TEXT, asks_for, tiny_pipeline
+from serving.app import create_app
+from serving.loading import Components, ServedModel
 from serving.replay import Replay, Replayer
+from serving.settings import Settings
+from serving.store.database import Store
 from serving.store.decisions import DecisionEntry, DecisionStore
 from serving.store.tables import decision_features
-from serving.testing import Service, add_customer, event, token_of
+from serving.testing import WEIGHTS, Clock, MemoryFeatures, Service, add_customer, confirm_facts, event, token_of
 
 BOTH = [
     {"name": "home", "kind": "products", "limit": 5},
@@ -74,6 +80,32 @@ def test_replay_under_another_policy_says_so(service: Service) -> None:
     assert any(line.startswith("policy: was") and line.endswith("@other") for line in found.changed_inputs)
     assert any(line.startswith("policy_sha256: was") for line in found.changed_inputs)
     assert "placement home" in found.differences
+
+
+def exploring_service(settings: Settings) -> Iterator[Service]:
+    """One that fills half of the places by a draw."""
+    features, store, clock = MemoryFeatures(), Store(settings.store_url()), Clock()
+    store.create()
+    confirm_facts(store)
+    add_customer(store, "anna")
+    features.plain["anna"] = {SEGMENT: "young", TEXT: asks_for(7)}
+    model = ServedModel(tiny_pipeline(exploration=0.5), "test@1", features.manifest.schema_hash, WEIGHTS)
+    app = create_app(settings, load=lambda _: Components(model, features, store), clock=clock)
+    with TestClient(app) as client:
+        yield Service(client, app, features, store, clock)
+
+
+def test_replay_of_decisions_that_tried_something_out_is_identical(settings: Settings) -> None:
+    with contextmanager(exploring_service)(settings) as service:
+        made = [decide(service) for _ in range(12)]
+        logged = [orjson.loads(row.record)["placements"] for row in service.logged()]
+        found = [replay(service, decision_id) for decision_id in made]
+    assert found == [Replay(decision_id, True, [], []) for decision_id in made]
+    shown = [tuple(item["product_id"] for place in places for item in place["items"]) for places in logged]
+    assert len(set(shown)) > 6  # each decision draws for itself
+    chances = {item["propensity"] for places in logged for place in places for item in place["items"]}
+    assert all(0 < chance <= 1 for chance in chances)
+    assert len(chances) > 2
 
 
 def with_policy(model: ServedModel, policy: PolicyEngine) -> ServedModel:
