@@ -13,6 +13,8 @@ from recsys.ranking.tables import ItemTables
 
 _CUSTOMERS_AT_ONCE = 512
 """Bounds the memory of [B, P] source scores."""
+_TIE = 1e-5
+"""Products that fall into the same leaves are in the towers' order."""
 _BELOW = 1.0
 """What is no candidate comes so far below the worst candidate, in the towers' order."""
 
@@ -65,6 +67,7 @@ class SecondStage:
         ranked = np.zeros(0, np.float32)
         if len(pairs.product):
             ranked = self.ranker.predict(self.features(asked, sources, pairs), self.config.rounds)
+            ranked += _TIE * np.tanh(asked.tower[pairs])
         floor = np.zeros(len(allowed), np.float32)
         np.minimum.at(floor, pairs.customer, ranked)
         out = asked.tower - asked.tower.max(axis=1, keepdims=True) + floor[:, None] - _BELOW

@@ -65,7 +65,16 @@ def test_score_candidates_are_the_rankers_with_the_rounds_that_were_chosen(
     pairs = Pairs(*np.nonzero(candidate_mask(asked, sources, stage.tables.activity, allowed, CANDIDATES)))
     columns = FeatureBuilder(stage.tables, EVENT_TYPES, NUMBERS).build(asked, sources, pairs)
     features = np.stack([columns[name] for name in stage.config.features], axis=1)
-    assert np.array_equal(stage.score(asked, allowed)[pairs], stage.ranker.predict(features, 30))
+    np.testing.assert_allclose(stage.score(asked, allowed)[pairs], stage.ranker.predict(features, 30), atol=2e-5)
+
+
+def test_score_where_the_ranker_sees_no_difference_is_in_the_towers_order(stage: SecondStage, asked: Asked) -> None:
+    rows = np.random.default_rng(0).random((40, len(stage.config.features))).astype(np.float32)
+    nothing_to_learn = RankingRows(rows, np.ones(40, np.float32), np.zeros(40, np.int64))
+    everything = stage.config.model_copy(update={"candidates": CandidateConfig(all_up_to=asked.tower.shape[1])})
+    flat = SecondStage(stage.tables, BoostedRanker.fit(nothing_to_learn, BoostedConfig(rounds=1)), everything)
+    order = np.argsort(-flat.score(asked), axis=1, kind="stable")
+    assert np.array_equal(order, np.argsort(-asked.tower, axis=1, kind="stable"))
 
 
 def test_score_without_a_mask_is_that_of_everything_allowed(stage: SecondStage, asked: Asked) -> None:
