@@ -7,12 +7,13 @@ from datetime import timedelta
 
 from fastapi import FastAPI
 
+from serving.champion import load_components
 from serving.decision_log import JOURNAL_FOLDER, DecisionLog
 from serving.dependencies import Services
 from serving.engine import Clock, RecommendationEngine, utc_now
 from serving.event_checks import EventChecker, EventLimits
 from serving.ingest import EventIngestor
-from serving.loading import Components, load_components
+from serving.loading import Components
 from serving.metrics import Metrics
 from serving.middleware import RequestMiddleware
 from serving.models import ModelHolder

@@ -216,28 +216,6 @@ def warm(model: ServedModel) -> None:
     model.pipeline.decide({}, CustomerFacts.unknown(1), DecisionRequest(now, placements))
 
 
-def load_components(settings: Settings) -> Components:
-    """Loads and checks everything; the first request finds it warm.
-
-    Raises:
-        RecsysError: something is missing or does not fit; the message says what to do.
-    """
-    import torch
-
-    from serving.champion import ChampionSource
-    from serving.features import OnlineFeatures
-
-    torch.set_num_threads(settings.torch_threads)
-    champion = find_champion(settings.home)
-    features = OnlineFeatures(settings.home)
-    source = ChampionSource(settings.home, features.schema_hash)
-    model = source.load(champion.version)
-    store = Store(settings.store_url(), settings.sqlite_synchronous)
-    store.create()
-    features.warm()
-    return Components(model, features, store, source)
-
-
 def assemble(champion: LoadedChampion) -> ServedModel:
     """A bundle as it decides: with the policy it names and the catalogue that it was trained on."""
     from recsys.recommender import Recommender

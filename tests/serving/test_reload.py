@@ -17,9 +17,9 @@ from recsys.policy.pack import PolicyPack, load_pack
 from recsys.schema import PolicyName
 from recsys.testing.tiny_scorer import SEGMENT, tiny_pipeline
 from serving.app import create_app
-from serving.champion import ChampionSource
+from serving.champion import ChampionSource, load_components
 from serving.features import OnlineFeatures
-from serving.loading import Components, ServedModel, load_components
+from serving.loading import Components, ServedModel
 from serving.metrics import Metrics
 from serving.models import ModelHolder
 from serving.reload import RETRY_SECONDS, Reloader
