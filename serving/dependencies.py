@@ -10,6 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from serving.decision_log import DecisionLog
 from serving.engine import Clock, RecommendationEngine
+from serving.guard import Guard
 from serving.ingest import EventIngestor
 from serving.metrics import Metrics
 from serving.models import ModelHolder
@@ -29,6 +30,8 @@ class Services:
     models: ModelHolder
     engine: RecommendationEngine
     ingestor: EventIngestor
+    writes: Guard
+    """Through which apps write into the SQL store."""
     log: DecisionLog
     store: Store
     metrics: Metrics

@@ -81,7 +81,9 @@ def source() -> MemorySource:
 @pytest.fixture
 def reloading(tmp_path: Path, source: MemorySource) -> Iterator[Service]:
     """The running service; it looks for something new as often as it can."""
-    settings = Settings(home=tmp_path, secret=SIGNING_KEY, reload_seconds=0.01, journal_fsync=False)
+    settings = Settings(
+        home=tmp_path, secret=SIGNING_KEY, reload_seconds=0.01, journal_fsync=False, read_timeout_ms=10_000
+    )
     features, store, clock = MemoryFeatures(), Store(settings.store_url()), Clock()
     store.create()
     confirm_facts(store)
