@@ -10,9 +10,12 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from serving.decision_log import DecisionLog
 from serving.engine import Clock, RecommendationEngine
+from serving.guard import Guard
 from serving.ingest import EventIngestor
 from serving.metrics import Metrics
+from serving.models import ModelHolder
 from serving.problems import ProblemError
+from serving.reload import Reloader
 from serving.store.database import Store
 from serving.tokens import AUDIT, CONSENT, READ, WRITE, InvalidTokenError, Principal, verify
 
@@ -24,12 +27,17 @@ Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
 class Services:
     """The parts of a running service; `app.state.services`."""
 
+    models: ModelHolder
     engine: RecommendationEngine
     ingestor: EventIngestor
+    writes: Guard
+    """Through which apps write into the SQL store."""
     log: DecisionLog
     store: Store
     metrics: Metrics
     clock: Clock
+    reloader: Reloader | None
+    """None: what is served stays."""
     signing_key: str
 
 

@@ -1,8 +1,11 @@
 """How the service is."""
 
+import asyncio
 from http import HTTPStatus
+from typing import Final
 
 from fastapi import APIRouter, Response
+from fastapi.concurrency import run_in_threadpool
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from serving.dependencies import ServicesDep
@@ -10,6 +13,7 @@ from serving.schemas import Health
 from serving.store.database import StoreError
 
 router = APIRouter(tags=["operations"])
+PING_SECONDS: Final = 1.0
 
 
 @router.get("/livez", summary="Is the process alive?")
@@ -24,13 +28,17 @@ async def livez() -> Health:
     responses={HTTPStatus.SERVICE_UNAVAILABLE: {"model": Health, "description": "The SQL store cannot be read"}},
 )
 async def readyz(response: Response, services: ServicesDep) -> Health:
-    """Ready: model, catalogue and policy are loaded (else the process would not listen) and the SQL store answers."""
+    """Ready: model, catalogue and policy are loaded (else the process would not listen) and the SQL store answers.
+
+    `detail` says where a newer champion or policy was refused: what was in force before is served on.
+    """
     try:
-        services.store.ping()
-    except StoreError:
+        await asyncio.wait_for(run_in_threadpool(services.store.ping), PING_SECONDS)
+    except (StoreError, TimeoutError):
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
         return Health(status="unavailable", versions=services.engine.versions(), detail="the SQL store does not answer")
-    return Health(status="ready", versions=services.engine.versions())
+    detail = None if services.reloader is None else services.reloader.detail
+    return Health(status="ready", versions=services.engine.versions(), detail=detail)
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)

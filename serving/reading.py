@@ -1,0 +1,62 @@
+"""Reads what is known of a customer, from stores that may be slow or down."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from serving.guard import Guard, GuardConfig, UnavailableError
+from serving.loading import Components, FeatureReader
+from serving.metrics import Metrics
+from serving.models import ModelHolder
+from serving.store.facts import CustomerRecord, FactStore
+
+FACT_THREADS = 4
+FEATURE_THREADS = 1
+"""Feast's SQLite store has one connection, which is for one thread."""
+
+
+class CustomerReader:
+    """Reads facts and features, each within its time-out, and neither while its store is down.
+
+    Args:
+        components: where they are.
+        metrics: counts failures.
+        timeout: seconds that either may take.
+    """
+
+    def __init__(self, components: Components, metrics: Metrics, timeout: float) -> None:
+        self.features = components.features
+        self._facts = FactStore(components.store)
+        self._sql = Guard("sql", GuardConfig(timeout, FACT_THREADS), metrics)
+        self._online = Guard("features", GuardConfig(timeout, FEATURE_THREADS), metrics)
+
+    async def read_facts(self, customer_id: str, now: datetime) -> CustomerRecord | None:
+        """None where they cannot be read: the customer is then treated as the most restricted there is."""
+        try:
+            return await self._sql.call(self._facts.read, customer_id, now)
+        except UnavailableError:
+            return None
+
+    async def read_features(self, customer_id: str) -> Mapping[str, Any] | None:
+        """None where he has none, or they cannot be read: the answer is then what is popular."""
+        try:
+            return await self._online.call(self.features.read_customer, customer_id)
+        except UnavailableError:
+            return None
+
+    def close(self) -> None:
+        """Reads no more."""
+        self._sql.close()
+        self._online.close()
+
+
+class AnswerSources(NamedTuple):
+    """What answers are made from."""
+
+    models: ModelHolder
+    customers: CustomerReader
+
+    @property
+    def features(self) -> FeatureReader:
+        """Where the features of customers are read."""
+        return self.customers.features
