@@ -14,6 +14,7 @@ from rich.console import Console
 from recsys.cli.audit import audit_commands
 from recsys.cli.benchmark import benchmark
 from recsys.cli.erase import erase
+from recsys.cli.export_events import export_events
 from recsys.cli.fairness import fairness
 from recsys.cli.faithfulness import faithfulness
 from recsys.cli.model_card import model_card
@@ -47,6 +48,7 @@ app.add_typer(importers, name="import")
 app.add_typer(audit_commands(), name="audit")
 app.command()(benchmark)
 app.command()(erase)
+app.command("export-events")(export_events)
 app.command()(fairness)
 app.command("model-card")(model_card)
 app.command()(promote)
