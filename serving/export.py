@@ -4,7 +4,7 @@ Each event comes with what the decision log says of the place where its item was
 propensity without which no other policy can be judged on it.
 """
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -45,10 +45,10 @@ class Exporter:
     Args:
         store: has events and decisions.
         dataset: is appended to; the home's own.
-        erased: who must not come back (`recsys.privacy.suppression.SuppressionList`).
+        erased: whether a customer must not come back (`recsys.privacy.suppression.SuppressionList`).
     """
 
-    def __init__(self, store: Store, dataset: Dataset, erased: Container[str]) -> None:
+    def __init__(self, store: Store, dataset: Dataset, erased: Callable[[str], bool]) -> None:
         self._store = store
         self._dataset = dataset
         self._erased = erased
@@ -97,7 +97,7 @@ class Exporter:
             "about no product and no content": found[PRODUCT_ID].is_null() & found[CONTENT_ID].is_null()
         }
         customers = found[CUSTOMER_ID].unique().to_list()
-        erased = [customer for customer in customers if customer in self._erased]
+        erased = [customer for customer in customers if self._erased(customer)]
         reasons["of an erased customer"] = found[CUSTOMER_ID].is_in(erased)
         for column, table in _OWNERS.items():
             if self._dataset.has(table):

@@ -39,7 +39,7 @@ def export_events(
     home.require_owner(dataset.config.name)
     with make_progress() as progress, open_store(Settings(home=home.path).store_url()) as store:
         drain_left_over(home.path / JOURNAL_FOLDER, store)  # decisions that a killed server left in its journal
-        report = Exporter(store, dataset, SuppressionList(home)).run(instant, progress)
+        report = Exporter(store, dataset, SuppressionList(home).__contains__).run(instant, progress)
     lines = [
         f"added {report.added:,} of {report.read:,} event(s) to {out}, {report.with_propensity:,} with a propensity",
         f"  {report.already_there:,} were there already",

@@ -46,7 +46,7 @@ def dataset(tmp_path: Path) -> Dataset:
 
 def export(service: Service, dataset: Dataset, since: datetime = START) -> ExportReport:
     service.app.state.services.log.flush()
-    erased = SuppressionList(Home(dataset.path.parent))
+    erased = SuppressionList(Home(dataset.path.parent)).__contains__
     return Exporter(service.store, Dataset.open(dataset.path), erased).run(since)
 
 
