@@ -1,7 +1,8 @@
 """The HTTP service."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 from fastapi import FastAPI
@@ -9,11 +10,14 @@ from fastapi import FastAPI
 from serving.decision_log import JOURNAL_FOLDER, DecisionLog
 from serving.dependencies import Services
 from serving.engine import Clock, RecommendationEngine, utc_now
+from serving.event_checks import EventChecker, EventLimits
 from serving.ingest import EventIngestor
 from serving.loading import Components, load_components
 from serving.metrics import Metrics
 from serving.middleware import RequestMiddleware
+from serving.models import ModelHolder
 from serving.problems import install_problem_handlers
+from serving.reload import Reloader, poll_forever
 from serving.routes import audit, consents, events, health, recommendations
 from serving.settings import Settings
 from serving.tokens import TrackingSigner
@@ -42,7 +46,8 @@ def create_app(
         log = DecisionLog(settings.home / JOURNAL_FOLDER, components.store, metrics, settings.journal_fsync)
         app.state.services = services = build_services(settings, components, log, metrics, clock)
         services.ingestor.apply_all_pending()
-        yield
+        async with reloading(services.reloader, settings.reload_seconds):
+            yield
         log.close()
         components.store.close()
 
@@ -54,19 +59,39 @@ def create_app(
     return app
 
 
+@asynccontextmanager
+async def reloading(reloader: Reloader | None, seconds: float) -> AsyncIterator[None]:
+    """Looks for new models and policies meanwhile."""
+    if reloader is None or not seconds:
+        yield
+        return
+    task = asyncio.create_task(poll_forever(reloader, seconds))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
 def build_services(
     settings: Settings, components: Components, log: DecisionLog, metrics: Metrics, clock: Clock
 ) -> Services:
     """The parts of a running service."""
     key = settings.signing_key()
     signer = TrackingSigner(key)
+    models = ModelHolder(components.model, metrics)
+    checker = EventChecker(signer, EventLimits(timedelta(seconds=settings.max_future_seconds)))
+    source = components.source
     return Services(
-        engine=RecommendationEngine(components, log, signer, metrics, clock),
-        ingestor=EventIngestor(components, signer, metrics, timedelta(seconds=settings.max_future_seconds), clock),
+        models=models,
+        engine=RecommendationEngine(components, models, log, signer, metrics, clock),
+        ingestor=EventIngestor(components, models, checker, metrics, clock),
         log=log,
         store=components.store,
         metrics=metrics,
         clock=clock,
+        reloader=None if source is None else Reloader(models, source, metrics),
         signing_key=key,
     )
 

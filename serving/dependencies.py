@@ -12,7 +12,9 @@ from serving.decision_log import DecisionLog
 from serving.engine import Clock, RecommendationEngine
 from serving.ingest import EventIngestor
 from serving.metrics import Metrics
+from serving.models import ModelHolder
 from serving.problems import ProblemError
+from serving.reload import Reloader
 from serving.store.database import Store
 from serving.tokens import AUDIT, CONSENT, READ, WRITE, InvalidTokenError, Principal, verify
 
@@ -24,12 +26,15 @@ Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
 class Services:
     """The parts of a running service; `app.state.services`."""
 
+    models: ModelHolder
     engine: RecommendationEngine
     ingestor: EventIngestor
     log: DecisionLog
     store: Store
     metrics: Metrics
     clock: Clock
+    reloader: Reloader | None
+    """None: what is served stays."""
     signing_key: str
 
 

@@ -24,6 +24,7 @@ from recsys.schema import Modality
 from serving.decision_log import DecisionLog
 from serving.loading import Components, FeatureReader, ServedModel
 from serving.metrics import Metrics
+from serving.models import ModelHolder
 from serving.recording import Inputs, LoggedVersions, log_entry
 from serving.schemas import (
     EvidenceOut,
@@ -55,20 +56,25 @@ class RecommendationEngine:
     def __init__(
         self,
         components: Components,
+        models: ModelHolder,
         log: DecisionLog,
         signer: TrackingSigner,
         metrics: Metrics,
         clock: Clock = utc_now,
     ) -> None:
-        self.model: ServedModel = components.model
+        self._models = models
         self._features = components.features
         self._facts = FactStore(components.store)
         self._log = log
         self._signer = signer
         self._metrics = metrics
         self._clock = clock
-        self._versions = LoggedVersions(self.model)
-        metrics.model.labels(self.model.version).set(1)
+        self._versions = LoggedVersions(models.current)
+
+    @property
+    def model(self) -> ServedModel:
+        """What is in force now; who needs it twice keeps what he got."""
+        return self._models.current
 
     async def recommend(self, customer_id: str, body: RecommendationRequest, request_id: str) -> RecommendationResponse:
         """The answer for one customer, who has been authorised. It is durably logged when it is returned.
@@ -81,13 +87,13 @@ class RecommendationEngine:
             record = self._read_facts(customer_id, now)
             facts = None if record is None else record.as_facts(model.pipeline.catalogue.products)
         with self._stage("features"):
-            features = None if facts is None else self._read_features(customer_id, facts, now)
+            features = None if facts is None else self._read_features(model, customer_id, facts, now)
         inputs = Inputs(customer_id, body, request_id, record, features, now, uuid4().hex)
         with self._stage("decide"):
             decision = model.pipeline.decide(features, facts, decision_request(inputs))
         answer = self._answer(model, decision, inputs)
         with self._stage("log"):
-            entry = log_entry(decision, answer, inputs, self._versions)
+            entry = log_entry(decision, answer, inputs, self._versions_of(model))
             await self._log.append(entry)
         self._count(decision)
         return answer
@@ -109,9 +115,17 @@ class RecommendationEngine:
             self._failed("sql", error)
             return None
 
-    def _read_features(self, customer_id: str, facts: CustomerFacts, now: datetime) -> Mapping[str, Any] | None:
+    def _versions_of(self, model: ServedModel) -> LoggedVersions:
+        """Kept from request to request: a digest of a policy costs more than an answer."""
+        if self._versions.model is not model:
+            self._versions = LoggedVersions(model)
+        return self._versions
+
+    def _read_features(
+        self, model: ServedModel, customer_id: str, facts: CustomerFacts, now: datetime
+    ) -> Mapping[str, Any] | None:
         """None where the customer has none, they may not be read, or cannot be."""
-        policy = self.model.pipeline.policy
+        policy = model.pipeline.policy
         if policy.profiling_refused(facts, now)[0] or policy.stale(facts, now)[0]:
             return None
         try:

@@ -7,22 +7,26 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from recsys.bundle import Bundle, BundleManifest
 from recsys.config import read_yaml
 from recsys.decisions.catalogue import Catalogue
-from recsys.decisions.pipeline import DecisionPipeline
+from recsys.decisions.pipeline import DecisionPipeline, DecisionRequest, Placement
 from recsys.errors import ConfigError, ModelError, SchemaMismatchError
 from recsys.features.spec import FeatureManifest
 from recsys.home import Home
 from recsys.policy.engine import PolicyEngine
+from recsys.policy.facts import CustomerFacts
 from recsys.policy.pack import PolicyPack, load_pack
 from recsys.policy.registry import pack_in_force
-from recsys.schema import Kind
+from recsys.schema import Kind, PolicyName
 from serving.settings import Settings
 from serving.store.database import Store
 
 REGISTERED_MODEL = "recommender"
 CHAMPION = "champion"
+_NO_CHAMPION = "no champion in {home}: train and promote one with `recsys train DATASET`"
 
 
 class FeatureReader(Protocol):
@@ -58,6 +62,32 @@ class ServedModel(NamedTuple):
         pack = self.pipeline.policy.pack
         return f"{pack.name}@{pack.version}"
 
+    @property
+    def registry_version(self) -> str:
+        """Under which the registry has it."""
+        return self.version.rpartition("@")[2]
+
+
+class ModelSource(Protocol):
+    """Where new models and policies come from; `serving.champion.ChampionSource` is the real one."""
+
+    def champion(self) -> str:
+        """The registry version that is to be served.
+
+        Raises:
+            ModelError: there is none, or the registry does not answer.
+        """
+
+    def load(self, version: str) -> ServedModel:
+        """A version, checked and warm. Raises whatever is wrong with it."""
+
+    def policy(self, name: PolicyName) -> PolicyPack | None:
+        """The pack of that name where its file has changed since the last call; None: it has not.
+
+        Raises:
+            ConfigError: it has, and is not valid.
+        """
+
 
 @dataclass(frozen=True)
 class Components:
@@ -66,6 +96,8 @@ class Components:
     model: ServedModel
     features: FeatureReader
     store: Store
+    source: ModelSource | None = None
+    """Of newer models and policies; None: what is served stays."""
 
 
 class Champion(NamedTuple):
@@ -92,25 +124,46 @@ def find_champion(home: Path, version: str | None = None) -> Champion:
     Raises:
         ModelError: there is none (yet), or its files are gone.
     """
-    database = home.resolve() / "mlflow" / "mlflow.db"
-    none = f"no champion in {home}: train and promote one with `recsys train DATASET`"
-    if version is not None:
-        none = f"the registry of {home} has no version {version} of the model any more"
-    if not database.exists():
-        raise ModelError(none)
+    if version is None:
+        version = champion_version(home)
+    uri = registry_uri(home)
     import mlflow
 
-    client = mlflow.MlflowClient(f"sqlite:///{database}", f"sqlite:///{database}")
     try:
-        if version is None:
-            version = str(client.get_model_version_by_alias(REGISTERED_MODEL, CHAMPION).version)
-        source = client.get_model_version_download_uri(REGISTERED_MODEL, version)
-        folder = mlflow.artifacts.download_artifacts(artifact_uri=source, tracking_uri=f"sqlite:///{database}")
+        source = mlflow.MlflowClient(uri, uri).get_model_version_download_uri(REGISTERED_MODEL, version)
+        folder = mlflow.artifacts.download_artifacts(artifact_uri=source, tracking_uri=uri)
     except mlflow.exceptions.MlflowException as error:
-        raise ModelError(none) from error
+        raise ModelError(f"the registry of {home} has no version {version} of the model any more") from error
     except OSError as error:
         raise ModelError(f"the champion of {home} cannot be read ({error}): train again") from error
     return Champion(version, Path(folder) / "artifacts" / "bundle")
+
+
+def champion_version(home: Path) -> str:
+    """Which version has the alias `champion`; costs a few ms.
+
+    Raises:
+        ModelError: none has (yet), or the registry does not answer.
+    """
+    uri = registry_uri(home)
+    import mlflow
+
+    try:
+        return str(mlflow.MlflowClient(uri, uri).get_model_version_by_alias(REGISTERED_MODEL, CHAMPION).version)
+    except mlflow.exceptions.MlflowException as error:
+        raise ModelError(_NO_CHAMPION.format(home=home)) from error
+
+
+def registry_uri(home: Path) -> str:
+    """The registry of a home.
+
+    Raises:
+        ModelError: it has none yet.
+    """
+    database = home.resolve() / "mlflow" / "mlflow.db"
+    if not database.exists():
+        raise ModelError(_NO_CHAMPION.format(home=home))
+    return f"sqlite:///{database}"
 
 
 def load_champion(home: Path, version: str | None = None) -> LoadedChampion:
@@ -149,11 +202,18 @@ def check_schema(bundle_hash: str, store_hash: str) -> None:
 
 
 def warm(model: ServedModel) -> None:
-    """Runs the model once, for a customer of whom nothing is known: its first pass is slower than the others."""
-    scorer = model.pipeline.scorer
-    vectors = scorer.encode([{}], [datetime.now(UTC)])
+    """Runs the model once, for a customer of whom nothing is known: its first pass is slower than the others.
+
+    Raises:
+        ModelError: it gives scores that are no numbers.
+    """
+    scorer, now = model.pipeline.scorer, datetime.now(UTC)
+    vectors = scorer.encode([{}], [now])
     for kind in Kind:
-        scorer.score(vectors, kind)
+        if np.isnan(scorer.score(vectors, kind)).any():
+            raise ModelError(f"model {model.version} gives {kind} scores that are no numbers: train again")
+    placements = tuple(Placement(kind, kind, 1) for kind in Kind)
+    model.pipeline.decide({}, CustomerFacts.unknown(1), DecisionRequest(now, placements))
 
 
 def load_components(settings: Settings) -> Components:
@@ -164,18 +224,18 @@ def load_components(settings: Settings) -> Components:
     """
     import torch
 
+    from serving.champion import ChampionSource
     from serving.features import OnlineFeatures
 
     torch.set_num_threads(settings.torch_threads)
-    champion = load_champion(settings.home)
+    champion = find_champion(settings.home)
     features = OnlineFeatures(settings.home)
-    check_schema(champion.bundle.manifest.schema_hash, features.schema_hash)
+    source = ChampionSource(settings.home, features.schema_hash)
+    model = source.load(champion.version)
     store = Store(settings.store_url(), settings.sqlite_synchronous)
     store.create()
-    model = assemble(champion)
     features.warm()
-    warm(model)
-    return Components(model, features, store)
+    return Components(model, features, store, source)
 
 
 def assemble(champion: LoadedChampion) -> ServedModel:

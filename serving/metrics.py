@@ -29,4 +29,15 @@ class Metrics:
         self.failures = Counter(
             "recsys_dependency_failures", "Failed calls of a dependency", ["dependency"], registry=self.registry
         )
-        self.model = Gauge("recsys_model_info", "The model that is served", ["version"], registry=self.registry)
+        self.model = Gauge(
+            "recsys_model_info",
+            "The model and the policy that are served",
+            ["version", "policy"],
+            registry=self.registry,
+        )
+        self.reloads = Counter(
+            "recsys_reloads", "Reloads of the champion and the policy", ["part", "result"], registry=self.registry
+        )
+        self.reload_refused = Gauge(
+            "recsys_reload_refused", "1 while what is new cannot be taken", ["part"], registry=self.registry
+        )

@@ -43,26 +43,26 @@ class LoggedVersions:
     """The versions of what is served, with digests of what a name alone does not pin down."""
 
     def __init__(self, model: ServedModel) -> None:
-        self._model = model
+        self.model = model
         self._policy: PolicyEngine | None = None
         self._versions: dict[str, str] = {}
 
     @property
     def rule_ids(self) -> tuple[str, ...]:
         """What the numbers of removing rules stand for."""
-        return self._model.pipeline.policy.rule_ids
+        return self.model.pipeline.policy.rule_ids
 
     def now(self) -> dict[str, str]:
         """Of the model, and of the policy that is in force; worked out again only when another policy is."""
-        policy = self._model.pipeline.policy
+        policy = self.model.pipeline.policy
         if policy is not self._policy:
             self._policy = policy
             self._versions = {
-                "model": self._model.version,
-                "features": self._model.schema_hash,
-                "catalogue": self._model.catalogue_version,
+                "model": self.model.version,
+                "features": self.model.schema_hash,
+                "catalogue": self.model.catalogue_version,
                 "program": metadata.version("recsys"),
-                "policy": self._model.policy_version,
+                "policy": self.model.policy_version,
                 "policy_sha256": policy_digest(policy),
             }
         return self._versions

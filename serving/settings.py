@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     """Whether a decision is answered only when its record outlives a power cut; False: a killed process only."""
     max_future_seconds: int = Field(default=300, ge=0)
     """How far an app's clock may be ahead: an event later than this is refused."""
+    reload_seconds: float = Field(default=2.0, ge=0.0, le=5.0, allow_inf_nan=False)
+    """How often the registry and the policy pack are looked at for something new; 0: never."""
     torch_threads: int = Field(default=1, ge=1)
     """Per worker; a request is too small to share out."""
 

@@ -22,9 +22,8 @@ _WINDOW = re.compile(r"^n_.*_(\d+)d$")
 class OnlineUpdater:
     """Applies events to a customer's history and behaviour in the online store."""
 
-    def __init__(self, features: FeatureReader, event_weights: Mapping[str, float]) -> None:
+    def __init__(self, features: FeatureReader) -> None:
         self._features = features
-        self._weights = event_weights
         manifest = features.manifest
         self._length = manifest.history_length
         self._has_history = manifest.has_view(ViewName.CUSTOMER_HISTORY)
@@ -35,9 +34,15 @@ class OnlineUpdater:
         matches = (_WINDOW.match(column.name) for column in columns)
         self._windows = tuple(sorted({int(match.group(1)) for match in matches if match}))
 
-    def apply(self, customer_id: str, events: Sequence[EventRecord]) -> None:
-        """Applies a customer's events in time order: one read and one write per view."""
-        updates = [self._update(event) for event in events]
+    def apply(self, customer_id: str, events: Sequence[EventRecord], weights: Mapping[str, float]) -> None:
+        """Applies a customer's events in time order: one read and one write per view.
+
+        Args:
+            customer_id: whose.
+            events: of his.
+            weights: by event type, of the model that is served; those above zero say that he liked what he saw.
+        """
+        updates = [_update(event, weights) for event in events]
         if self._has_history:
             self._features.update_customer_view(
                 ViewName.CUSTOMER_HISTORY, customer_id, lambda row: self._history(row, customer_id, updates)
@@ -46,16 +51,6 @@ class OnlineUpdater:
             self._features.update_customer_view(
                 ViewName.CUSTOMER_BEHAVIOUR, customer_id, lambda row: self._counts(row, customer_id, updates)
             )
-
-    def _update(self, event: EventRecord) -> EventUpdate:
-        return EventUpdate(
-            event_id=event.event_id,
-            event_timestamp=event.event_timestamp.astimezone(UTC),
-            event_type=event.event_type,
-            product_id=event.product_id,
-            content_id=event.content_id,
-            positive=self._weights.get(event.event_type, 0.0) > 0,
-        )
 
     def _history(
         self, row: dict[str, Any] | None, customer_id: str, updates: Sequence[EventUpdate]
@@ -72,6 +67,17 @@ class OnlineUpdater:
         for update in updates:
             new = apply_event_to_behaviour(new, update, self._windows)
         return new
+
+
+def _update(event: EventRecord, weights: Mapping[str, float]) -> EventUpdate:
+    return EventUpdate(
+        event_id=event.event_id,
+        event_timestamp=event.event_timestamp.astimezone(UTC),
+        event_type=event.event_type,
+        product_id=event.product_id,
+        content_id=event.content_id,
+        positive=weights.get(event.event_type, 0.0) > 0,
+    )
 
 
 def not_later(time: datetime, now: datetime) -> datetime:

@@ -6,7 +6,7 @@ candidates → policy → score → diversify → explain. What a customer may b
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 
@@ -132,8 +132,13 @@ class DecisionPipeline:
         self.scorer = scorer
         self.policy = policy
         self.catalogue = catalogue
+        self._explanation = explanation
         self.finder = EvidenceFinder(catalogue, nameable(catalogue, policy.credits(catalogue.products)))
         self._explainer = Explainer(catalogue, scorer, explanation)
+
+    def with_policy(self, policy: PolicyEngine) -> Self:
+        """The same model and catalogue under another policy; this pipeline stays as it is."""
+        return type(self)(self.scorer, policy, self.catalogue, self._explanation)
 
     def understand(
         self, features: Sequence[Features | None], now: datetime, channel: str | None = None

@@ -24,13 +24,17 @@ async def livez() -> Health:
     responses={HTTPStatus.SERVICE_UNAVAILABLE: {"model": Health, "description": "The SQL store cannot be read"}},
 )
 async def readyz(response: Response, services: ServicesDep) -> Health:
-    """Ready: model, catalogue and policy are loaded (else the process would not listen) and the SQL store answers."""
+    """Ready: model, catalogue and policy are loaded (else the process would not listen) and the SQL store answers.
+
+    `detail` says where a newer champion or policy was refused: what was in force before is served on.
+    """
     try:
         services.store.ping()
     except StoreError:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
         return Health(status="unavailable", versions=services.engine.versions(), detail="the SQL store does not answer")
-    return Health(status="ready", versions=services.engine.versions())
+    detail = None if services.reloader is None else services.reloader.detail
+    return Health(status="ready", versions=services.engine.versions(), detail=detail)
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)

@@ -1,5 +1,7 @@
 """Health, metrics and the OpenAPI document."""
 
+from recsys.policy.pack import load_pack
+from recsys.schema import PolicyName
 from serving.testing import Service, event, token_of
 
 
@@ -22,7 +24,7 @@ def test_metrics_count_modes_removals_events_and_latency(service: Service) -> No
         'recsys_events_total{status="duplicate"} 1.0',
         'recsys_events_total{status="rejected"} 1.0',
         'recsys_request_seconds_count{route="/v1/recommendations",status="200"} 1.0',
-        'recsys_model_info{version="test@1"} 1.0',
+        f'recsys_model_info{{policy="bank@{load_pack(PolicyName.BANK).version}",version="test@1"}} 1.0',
     ):
         assert line in text
     assert "made" not in text

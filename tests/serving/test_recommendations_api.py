@@ -274,7 +274,7 @@ def test_unknown_path_and_method_are_problems(service: Service) -> None:
 
 
 def test_failure_of_our_own_is_a_problem_without_internals(service: Service) -> None:
-    service.app.state.services.engine.model = None
+    service.app.state.services.models._current = None
     response = service.ask("anna", token_of("anna"))
     assert response.status_code == 500
     assert response.headers["content-type"] == PROBLEM

@@ -1,0 +1,72 @@
+"""A home as the source of what is served: the registry's champion and the bank's own policy packs."""
+
+from pathlib import Path
+
+from recsys.bundle import Bundle
+from recsys.policy.pack import PolicyPack
+from recsys.policy.registry import OWN_PACKS, PackRegistry
+from recsys.schema import PolicyName
+from serving.loading import LoadedChampion, ServedModel, assemble, champion_version, check_schema, find_champion, warm
+
+Stamp = tuple[int, int, int] | None
+"""What changes when a file does; None: there is no file."""
+
+
+class ChampionSource:
+    """Loads champions and policy packs of a home.
+
+    Args:
+        home: the state directory.
+        schema_hash: of the features that this process reads; a model of other features is refused.
+    """
+
+    def __init__(self, home: Path, schema_hash: str) -> None:
+        self._home = home
+        self._schema_hash = schema_hash
+        self._packs = PackRegistry(home / OWN_PACKS)
+        self._stamps: dict[PolicyName, Stamp] = {}
+
+    def champion(self) -> str:
+        """The registry version that has the alias.
+
+        Raises:
+            ModelError: none has, or the registry does not answer.
+        """
+        return champion_version(self._home)
+
+    def load(self, version: str) -> ServedModel:
+        """A version, checked and warm.
+
+        Raises:
+            ModelError: it is incomplete, or does not fit the features.
+            ConfigError: there is no policy pack for it that was ever valid.
+        """
+        bundle = Bundle.load(find_champion(self._home, version).folder)
+        check_schema(bundle.manifest.schema_hash, self._schema_hash)
+        model = assemble(LoadedChampion(bundle, version, self._packs.get(bundle.manifest.policy)))
+        warm(model)
+        return model
+
+    def policy(self, name: PolicyName) -> PolicyPack | None:
+        """The pack of that name where its file has changed since the last call; None: it has not.
+
+        Raises:
+            ConfigError: it has, and is not valid: the last good one stays in force.
+        """
+        stamp = _stamp(self._home / OWN_PACKS / f"{name}.yaml")
+        if name in self._stamps and self._stamps[name] == stamp:
+            return None
+        self._stamps[name] = stamp  # before it is read: what is written meanwhile is read the next time
+        self._packs.get(name)
+        failures = self._packs.reload()
+        if failures:
+            raise failures[0]
+        return self._packs.get(name)
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
