@@ -8,7 +8,7 @@ products of which K are known, D dimensions.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -17,12 +17,23 @@ import torch
 from recsys.bundle import Bundle, CandidateVectors
 from recsys.data.columns import DTYPES, SCHEMAS
 from recsys.errors import ModelError
+from recsys.features.spec import Entity
 from recsys.modeling.batches import make_entity_batch
 from recsys.modeling.encoding import EntityEncoding
 from recsys.modeling.towers import ItemTower
 from recsys.modeling.two_tower import TwoTower
 from recsys.recommender import CustomerStates, Recommender
 from recsys.schema import CONTENT_ID, PRODUCT_ID, Kind, Modality, Table
+
+NO_ID: Final = 0
+"""The row of the id tables that stands for none."""
+_ID_TABLES: Final = tuple(f"{entity}_table.weight" for entity in (Entity.PRODUCT, Entity.CONTENT))
+
+
+_STATUS: Final = "status"
+_SHOWN: Final = {Table.PRODUCTS: "live", Table.CONTENTS: "approved"}
+"""What the items of a catalogue without states are."""
+_HASHES: Final = ("content_hash", "approved_hash")
 
 
 class LiveItem(NamedTuple):
@@ -143,7 +154,11 @@ class _ItemEncoder:
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         self._model = TwoTower(bundle.manifest.inputs, bundle.manifest.model)
-        self._model.load_state_dict(bundle.weights)
+        weights = dict(bundle.weights)
+        for name in [name for name in weights if name.endswith(_ID_TABLES)]:
+            weights[name] = weights[name].clone()
+            weights[name][NO_ID] = 0  # never trained: id dropout makes the model familiar with zeros
+        self._model.load_state_dict(weights)
         self._model.eval()
 
     def products(self, known: Mapping[int, LiveItem], new: Sequence[LiveItem]) -> tuple[np.ndarray, np.ndarray]:
@@ -153,7 +168,7 @@ class _ItemEncoder:
         if known:
             places = np.array(list(known), np.int64)
             vectors[places] = self._run(self._model.products, inputs.products, list(known.values()), places + 1)
-        return vectors, self._run(self._model.products, inputs.products, new, np.zeros(len(new), np.int64))
+        return vectors, self._run(self._model.products, inputs.products, new, np.full(len(new), NO_ID))
 
     def contents(
         self,
@@ -178,7 +193,7 @@ class _ItemEncoder:
         if known:
             rows = np.array(list(known), np.int64)
             vectors[rows] = run(list(known.values()), rows + 1)
-        return vectors, run(new, np.zeros(len(new), np.int64))
+        return vectors, run(new, np.full(len(new), NO_ID))
 
     def _run(
         self,
@@ -211,13 +226,29 @@ def _with_items(frame: pl.DataFrame, items: Sequence[LiveItem], table: Table, ke
     """The catalogue with the rows of changed items replaced where they stand, and those of new ones at the end."""
     if not items:
         return frame
-    schema = {name: DTYPES[column.type] for name, column in SCHEMAS[table].columns.items()} | dict(frame.schema)
+    schema = dict(frame.schema) | _new_columns(frame, items, table)
     rows = [{name: item.columns.get(name) for name in schema} | {key: item.item_id} for item in items]
     live = pl.DataFrame(rows, schema=schema)
     kept = frame.filter(~pl.col(key).is_in(live[key].to_list()))
+    if _STATUS in schema and _STATUS not in frame.columns:
+        kept = kept.with_columns(pl.lit(_SHOWN[table]).alias(_STATUS))
     whole = pl.concat([kept, live], how="diagonal")
     order = list(dict.fromkeys([*frame[key].to_list(), *live[key].to_list()]))
     return pl.DataFrame({key: order}).join(whole, on=key, how="left", maintain_order="left").select(whole.columns)
+
+
+def _new_columns(frame: pl.DataFrame, items: Sequence[LiveItem], table: Table) -> dict[str, pl.DataType]:
+    """The canonical columns that the bank did not keep so far and now says something in.
+
+    The others stay away: to the rules a column that is there and empty is not one that nobody keeps. Hashes of what was
+    approved are kept of all creatives or of none.
+    """
+    said = {name for item in items for name, value in item.columns.items() if value is not None}
+    return {
+        name: DTYPES[column.type]
+        for name, column in SCHEMAS[table].columns.items()
+        if name in said and name not in frame.columns and name not in _HASHES
+    }
 
 
 def _on_scale_of(new: np.ndarray, tower: np.ndarray, final: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from serving.middleware import RequestMiddleware
 from serving.models import ModelHolder
 from serving.problems import install_problem_handlers
 from serving.reload import Reloader, poll_forever
-from serving.routes import audit, consents, events, health, recommendations
+from serving.routes import audit, catalogue, consents, events, health, recommendations
 from serving.settings import Settings
 from serving.tokens import TrackingSigner
 
@@ -54,7 +54,7 @@ def create_app(
     app = FastAPI(title="Recommendations", version=API_VERSION, description=DESCRIPTION, lifespan=lifespan)
     app.add_middleware(RequestMiddleware, metrics=metrics)
     install_problem_handlers(app)
-    for module in (recommendations, events, consents, audit, health):
+    for module in (recommendations, events, consents, catalogue, audit, health):
         app.include_router(module.router)
     return app
 
@@ -91,6 +91,7 @@ def build_services(
         store=components.store,
         metrics=metrics,
         clock=clock,
+        catalogue=components.catalogue,
         reloader=None if source is None else Reloader(models, source, metrics),
         signing_key=key,
     )

@@ -6,6 +6,7 @@ from recsys.bundle import Bundle
 from recsys.policy.pack import PolicyPack
 from recsys.policy.registry import OWN_PACKS, PackRegistry
 from recsys.schema import PolicyName
+from serving.live_catalogue import LiveCatalogue
 from serving.loading import LoadedChampion, ServedModel, assemble, champion_version, check_schema, find_champion, warm
 
 Stamp = tuple[int, int, int] | None
@@ -18,11 +19,13 @@ class ChampionSource:
     Args:
         home: the state directory.
         schema_hash: of the features that this process reads; a model of other features is refused.
+        catalogue: what changed since the models were trained; None: nothing can.
     """
 
-    def __init__(self, home: Path, schema_hash: str) -> None:
+    def __init__(self, home: Path, schema_hash: str, catalogue: LiveCatalogue | None = None) -> None:
         self._home = home
         self._schema_hash = schema_hash
+        self._catalogue = catalogue
         self._packs = PackRegistry(home / OWN_PACKS)
         self._stamps: dict[PolicyName, Stamp] = {}
 
@@ -35,17 +38,27 @@ class ChampionSource:
         return champion_version(self._home)
 
     def load(self, version: str) -> ServedModel:
-        """A version, checked and warm.
+        """A version with the catalogue of now, checked and warm.
 
         Raises:
-            ModelError: it is incomplete, or does not fit the features.
+            ModelError: it is incomplete, or does not fit the features or the catalogue.
+            StoreError: the changes of the catalogue cannot be read.
             ConfigError: there is no policy pack for it that was ever valid.
         """
         bundle = Bundle.load(find_champion(self._home, version).folder)
         check_schema(bundle.manifest.schema_hash, self._schema_hash)
-        model = assemble(LoadedChampion(bundle, version, self._packs.get(bundle.manifest.policy)))
+        champion = LoadedChampion(bundle, version, self._packs.get(bundle.manifest.policy))
+        model = assemble(champion) if self._catalogue is None else self._catalogue.assemble(champion)
         warm(model)
         return model
+
+    def catalogue(self) -> int:
+        """The number of the last change of the catalogue.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        return 0 if self._catalogue is None else self._catalogue.store.head()
 
     def policy(self, name: PolicyName) -> PolicyPack | None:
         """The pack of that name where its file has changed since the last call; None: it has not.

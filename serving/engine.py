@@ -6,7 +6,7 @@ what the most restricted customer may see. Only an answer that can be recorded n
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import perf_counter
@@ -14,18 +14,19 @@ from types import MappingProxyType
 from typing import Any, Final
 from uuid import uuid4
 
+from recsys.decisions.catalogue import Catalogue
 from recsys.decisions.evidence import VIEWS
 from recsys.decisions.explanation import Reason
 from recsys.decisions.pipeline import Decision, DecisionRequest, Placement, PlacementDecision, RankedItem
 from recsys.features.spec import feature_name
 from recsys.policy.facts import CustomerFacts, as_instant
 from recsys.policy.rules import RequestContext
-from recsys.schema import Modality
+from recsys.schema import Kind, Modality
 from serving.decision_log import DecisionLog
 from serving.loading import Components, FeatureReader, ServedModel
 from serving.metrics import Metrics
 from serving.models import ModelHolder
-from serving.recording import Inputs, LoggedVersions, log_entry
+from serving.recording import NOTHING_HELD_BACK, Inputs, LoggedVersions, log_entry
 from serving.schemas import (
     EvidenceOut,
     ItemOut,
@@ -35,6 +36,7 @@ from serving.schemas import (
     RecommendationResponse,
     Versions,
 )
+from serving.store.catalogue import CatalogueStore
 from serving.store.database import StoreError
 from serving.store.facts import CustomerRecord, FactStore
 from serving.tokens import Shown, TrackingSigner
@@ -65,6 +67,7 @@ class RecommendationEngine:
         self._models = models
         self._features = components.features
         self._facts = FactStore(components.store)
+        self._changes = CatalogueStore(components.store)
         self._log = log
         self._signer = signer
         self._metrics = metrics
@@ -84,13 +87,14 @@ class RecommendationEngine:
         """
         model, now = self.model, self._clock()
         with self._stage("facts"):
-            record = self._read_facts(customer_id, now)
+            record, held_back = self._read_facts(model, customer_id, now)
             facts = None if record is None else record.as_facts(model.pipeline.catalogue.products)
         with self._stage("features"):
             features = None if facts is None else self._read_features(model, customer_id, facts, now)
-        inputs = Inputs(customer_id, body, request_id, record, features, now, uuid4().hex)
+        inputs = Inputs(customer_id, body, request_id, record, features, now, uuid4().hex, held_back)
         with self._stage("decide"):
-            decision = model.pipeline.decide(features, facts, decision_request(inputs))
+            request = decision_request(inputs, model.pipeline.catalogue)
+            decision = model.pipeline.decide(features, facts, request)
         answer = self._answer(model, decision, inputs)
         with self._stage("log"):
             entry = log_entry(decision, answer, inputs, self._versions_of(model))
@@ -107,13 +111,18 @@ class RecommendationEngine:
         """What is served."""
         return _versions(self.model)
 
-    def _read_facts(self, customer_id: str, now: datetime) -> CustomerRecord | None:
-        """None where they cannot be read: the customer is then treated as the most restricted there is."""
+    def _read_facts(
+        self, model: ServedModel, customer_id: str, now: datetime
+    ) -> tuple[CustomerRecord | None, Mapping[Kind, Sequence[str]]]:
+        """The customer's facts, and the items that changed since the model was assembled.
+
+        None where they cannot be read: the customer is then treated as the most restricted there is.
+        """
         try:
-            return self._facts.read(customer_id, now)
+            return self._facts.read(customer_id, now), self._changes.changed_since(model.catalogue_revision)
         except StoreError as error:
             self._failed("sql", error)
-            return None
+            return None, NOTHING_HELD_BACK
 
     def _versions_of(self, model: ServedModel) -> LoggedVersions:
         """Kept from request to request: a digest of a policy costs more than an answer."""
@@ -198,7 +207,7 @@ def reason_out(reason: Reason) -> ReasonOut:
     return ReasonOut.model_construct(code=reason.code, text=reason.text, evidence=evidence)
 
 
-def decision_request(inputs: Inputs) -> DecisionRequest:
+def decision_request(inputs: Inputs, catalogue: Catalogue) -> DecisionRequest:
     """What the pipeline is asked; the same when a logged decision is made again."""
     body = inputs.request
     taken = {} if inputs.facts is None else inputs.facts.taken
@@ -206,6 +215,7 @@ def decision_request(inputs: Inputs) -> DecisionRequest:
         now=inputs.now,
         placements=tuple(Placement(place.name, place.kind, place.limit) for place in body.placements),
         context=RequestContext(channel=body.channel, locale=body.locale, taken=taken),
+        candidates=catalogue.without(inputs.held_back) if inputs.held_back else {},
         seed=inputs.decision_id or None,
     )
 

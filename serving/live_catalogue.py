@@ -11,17 +11,23 @@ from typing import Any, Final, NamedTuple, Protocol
 import polars as pl
 
 from recsys.data.columns import SCHEMAS, ValueType
+from recsys.decisions.catalogue import Catalogue
+from recsys.decisions.pipeline import DecisionPipeline
 from recsys.errors import RecsysError
+from recsys.extension import ExtendedBundle, ExtendedRecommender, LiveItem
 from recsys.features.build import CONFIG_FILE
 from recsys.features.config import FeatureConfig
 from recsys.features.live import declared_names, item_features
 from recsys.features.plan import Encodings
 from recsys.features.spec import Entity, FeatureManifest, ViewName, feature_name
 from recsys.home import Home
-from recsys.schema import EVENT_TIMESTAMP, Kind, Table
+from recsys.schema import CONTENT_ID, EVENT_TIMESTAMP, PRODUCT_ID, Kind, Table
+from serving.loading import LoadedChampion, ServedModel, assemble, catalogue_version
 from serving.store.catalogue import CatalogueStore, Change, Revision
+from serving.store.database import Store
 
 TABLES: Final = MappingProxyType({Kind.PRODUCTS: Table.PRODUCTS, Kind.CONTENTS: Table.CONTENTS})
+_KEYS: Final = MappingProxyType({Kind.PRODUCTS: PRODUCT_ID, Kind.CONTENTS: CONTENT_ID})
 _IMAGES: Final = MappingProxyType(
     {Kind.PRODUCTS: (ViewName.PRODUCT_IMAGES, Entity.PRODUCT), Kind.CONTENTS: (ViewName.CONTENT_IMAGES, Entity.CONTENT)}
 )
@@ -112,8 +118,8 @@ class ItemFeatures:
         return found[0] if found else None
 
 
-class CatalogueWriter:
-    """Takes items in: makes their features, and stores both.
+class LiveCatalogue:
+    """Takes items in, and assembles models with them.
 
     Args:
         store: of the changes.
@@ -121,7 +127,7 @@ class CatalogueWriter:
     """
 
     def __init__(self, store: CatalogueStore, reader: ItemReader) -> None:
-        self._store = store
+        self.store = store
         self._reader = reader
 
     def put(self, item: NewItem, subject: str, now: datetime) -> Revision:
@@ -133,7 +139,7 @@ class CatalogueWriter:
         """
         canonical = SCHEMAS[TABLES[item.kind]].columns
         self._reader.refuse_unknown(item.kind, [name for name in item.columns if name not in canonical])
-        before = self._store.latest(item.kind, item.item_id)
+        before = self.store.latest(item.kind, item.item_id)
         if item.picture is None and before is not None:
             item = item._replace(picture=before.change.picture)
         change = Change(
@@ -146,7 +152,47 @@ class CatalogueWriter:
             features=self._reader.read(item),
             schema_hash=self._reader.schema_hash,
         )
-        return self._store.put(change)
+        return self.store.put(change)
+
+    def assemble(self, champion: LoadedChampion, until: int | None = None) -> ServedModel:
+        """A bundle as it decides, with the catalogue of now or of a revision.
+
+        Raises:
+            ModelError: an item does not fit the model.
+            StoreError: the changes cannot be read.
+        """
+        revisions = self.store.items(until)
+        if not revisions:
+            return assemble(champion)
+        bundle = champion.bundle
+        extended = ExtendedBundle.build(
+            bundle,
+            self._items(bundle.products, Kind.PRODUCTS, revisions),
+            [] if bundle.contents is None else self._items(bundle.contents, Kind.CONTENTS, revisions),
+        )
+        catalogue = Catalogue.from_frames(extended.products, extended.contents)
+        served = assemble(champion._replace(bundle=extended.known))
+        number = revisions[-1].number
+        return served._replace(
+            pipeline=DecisionPipeline(ExtendedRecommender(extended), served.pipeline.policy, catalogue),
+            catalogue_version=f"{catalogue_version(bundle)}+{number}",
+            catalogue_revision=number,
+        )
+
+    def _items(self, frame: pl.DataFrame, kind: Kind, revisions: Sequence[Revision]) -> list[LiveItem]:
+        changes = [revision.change for revision in revisions if revision.change.kind == kind]
+        changes = _newer_than(frame, _KEYS[kind], changes)
+        read = [(change, current(change, self._reader)) for change in changes]
+        return [LiveItem(old.item_id, columns_of(old), new.features) for old, new in read]
+
+
+def open_live_catalogue(store: Store, home: Home) -> LiveCatalogue:
+    """The catalogue of a home.
+
+    Raises:
+        FeatureError: the home has no features.
+    """
+    return LiveCatalogue(CatalogueStore(store), ItemFeatures(home))
 
 
 def current(change: Change, reader: ItemReader) -> Change:
@@ -168,7 +214,7 @@ def columns_of(change: Change) -> dict[str, Any]:
     return row | {EVENT_TIMESTAMP: change.changed_at}
 
 
-def newer_than(frame: pl.DataFrame, key: str, changes: Sequence[Change]) -> list[Change]:
+def _newer_than(frame: pl.DataFrame, key: str, changes: Sequence[Change]) -> list[Change]:
     """The changes that the dataset has no later row of: a retrained bundle may know of what was put before."""
     if EVENT_TIMESTAMP not in frame.columns:
         return list(changes)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from recsys.policy.registry import pack_in_force
 from recsys.schema import Kind, PolicyName
 from serving.settings import Settings
 from serving.store.database import Store
+
+if TYPE_CHECKING:
+    from serving.live_catalogue import LiveCatalogue
 
 REGISTERED_MODEL = "recommender"
 CHAMPION = "champion"
@@ -54,7 +57,9 @@ class ServedModel(NamedTuple):
     schema_hash: str
     event_weights: Mapping[str, float]
     catalogue_version: str = ""
-    """Digest of the items, with all that is known of them."""
+    """Digest of the items that it was trained with, with all that is known of them, and `+` the revision."""
+    catalogue_revision: int = 0
+    """The last change of the catalogue that is in it."""
 
     @property
     def policy_version(self) -> str:
@@ -88,6 +93,13 @@ class ModelSource(Protocol):
             ConfigError: it has, and is not valid.
         """
 
+    def catalogue(self) -> int:
+        """The number of the last change of the catalogue.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+
 
 @dataclass(frozen=True)
 class Components:
@@ -98,6 +110,8 @@ class Components:
     store: Store
     source: ModelSource | None = None
     """Of newer models and policies; None: what is served stays."""
+    catalogue: "LiveCatalogue | None" = None
+    """Takes items in; None: the catalogue is the model's."""
 
 
 class Champion(NamedTuple):
@@ -226,16 +240,18 @@ def load_components(settings: Settings) -> Components:
 
     from serving.champion import ChampionSource
     from serving.features import OnlineFeatures
+    from serving.live_catalogue import open_live_catalogue
 
     torch.set_num_threads(settings.torch_threads)
     champion = find_champion(settings.home)
     features = OnlineFeatures(settings.home)
-    source = ChampionSource(settings.home, features.schema_hash)
-    model = source.load(champion.version)
     store = Store(settings.store_url(), settings.sqlite_synchronous)
     store.create()
+    catalogue = open_live_catalogue(store, Home(settings.home))
+    source = ChampionSource(settings.home, features.schema_hash, catalogue)
+    model = source.load(champion.version)
     features.warm()
-    return Components(model, features, store, source)
+    return Components(model, features, store, source, catalogue)
 
 
 def assemble(champion: LoadedChampion) -> ServedModel:
