@@ -13,6 +13,7 @@ from rich.console import Console
 
 from recsys.cli.audit import audit_commands
 from recsys.cli.benchmark import benchmark
+from recsys.cli.benchmark_serving import benchmark_serving
 from recsys.cli.erase import erase
 from recsys.cli.export_events import export_events
 from recsys.cli.fairness import fairness
@@ -47,6 +48,7 @@ importers = typer.Typer(no_args_is_help=True, help="Bring a public dataset into 
 app.add_typer(importers, name="import")
 app.add_typer(audit_commands(), name="audit")
 app.command()(benchmark)
+app.command("benchmark-serving")(benchmark_serving)
 app.command()(erase)
 app.command("export-events")(export_events)
 app.command()(fairness)
