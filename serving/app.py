@@ -7,21 +7,26 @@ from datetime import timedelta
 
 from fastapi import FastAPI
 
+from serving.champion import load_components
 from serving.decision_log import JOURNAL_FOLDER, DecisionLog
 from serving.dependencies import Services
 from serving.engine import Clock, RecommendationEngine, utc_now
 from serving.event_checks import EventChecker, EventLimits
+from serving.guard import Guard, GuardConfig
 from serving.ingest import EventIngestor
-from serving.loading import Components, load_components
+from serving.loading import Components
 from serving.metrics import Metrics
 from serving.middleware import RequestMiddleware
 from serving.models import ModelHolder
 from serving.problems import install_problem_handlers
+from serving.reading import AnswerSources, CustomerReader
 from serving.reload import Reloader, poll_forever
 from serving.routes import audit, catalogue, consents, events, health, recommendations
 from serving.settings import Settings
+from serving.store.database import StoreError
 from serving.tokens import TrackingSigner
 
+WRITE_THREADS = 4
 API_VERSION = "1.0.0"
 DESCRIPTION = """Ranked products and creatives for a bank's customers, with the reasons for them.
 
@@ -48,6 +53,8 @@ def create_app(
         services.ingestor.apply_all_pending()
         async with reloading(services.reloader, settings.reload_seconds):
             yield
+        services.engine.close()
+        services.writes.close()
         log.close()
         components.store.close()
 
@@ -81,12 +88,15 @@ def build_services(
     key = settings.signing_key()
     signer = TrackingSigner(key)
     models = ModelHolder(components.model, metrics)
+    customers = CustomerReader(components, metrics, settings.read_timeout_ms / 1000)
+    patience = GuardConfig(settings.write_timeout_ms / 1000, WRITE_THREADS)
     checker = EventChecker(signer, EventLimits(timedelta(seconds=settings.max_future_seconds)))
     source = components.source
     return Services(
         models=models,
-        engine=RecommendationEngine(components, models, log, signer, metrics, clock),
+        engine=RecommendationEngine(AnswerSources(models, customers), log, signer, metrics, clock),
         ingestor=EventIngestor(components, models, checker, metrics, clock),
+        writes=Guard("sql_writes", patience, metrics, StoreError),
         log=log,
         store=components.store,
         metrics=metrics,

@@ -1,13 +1,25 @@
-"""A home as the source of what is served: the registry's champion and the bank's own policy packs."""
+"""A home as the source of what is served: the champion of its registry, the policy packs, features and facts."""
 
 from pathlib import Path
 
 from recsys.bundle import Bundle
+from recsys.home import Home
 from recsys.policy.pack import PolicyPack
 from recsys.policy.registry import OWN_PACKS, PackRegistry
 from recsys.schema import PolicyName
-from serving.live_catalogue import LiveCatalogue
-from serving.loading import LoadedChampion, ServedModel, assemble, champion_version, check_schema, find_champion, warm
+from serving.live_catalogue import LiveCatalogue, open_live_catalogue
+from serving.loading import (
+    Components,
+    LoadedChampion,
+    ServedModel,
+    assemble,
+    champion_version,
+    check_schema,
+    find_champion,
+    warm,
+)
+from serving.settings import Settings
+from serving.store.database import Store
 
 Stamp = tuple[int, int, int] | None
 """What changes when a file does; None: there is no file."""
@@ -75,6 +87,28 @@ class ChampionSource:
         if failures:
             raise failures[0]
         return self._packs.get(name)
+
+
+def load_components(settings: Settings) -> Components:
+    """Loads and checks everything; the first request finds it warm.
+
+    Raises:
+        RecsysError: something is missing or does not fit; the message says what to do.
+    """
+    import torch
+
+    from serving.features import OnlineFeatures
+
+    torch.set_num_threads(settings.torch_threads)
+    champion = find_champion(settings.home)
+    features = OnlineFeatures(settings.home)
+    store = Store(settings.store_url(), settings.sqlite_synchronous)
+    store.create()
+    catalogue = open_live_catalogue(store, Home(settings.home))
+    source = ChampionSource(settings.home, features.schema_hash, catalogue)
+    model = source.load(champion.version)
+    features.warm()
+    return Components(model, features, store, source, catalogue)
 
 
 def _stamp(path: Path) -> Stamp:

@@ -10,8 +10,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from serving.decision_log import DecisionLog
 from serving.engine import Clock, RecommendationEngine
+from serving.guard import Guard
 from serving.ingest import EventIngestor
-from serving.live_catalogue import LiveCatalogue
+from serving.loading import ItemTaker
 from serving.metrics import Metrics
 from serving.models import ModelHolder
 from serving.problems import ProblemError
@@ -30,11 +31,13 @@ class Services:
     models: ModelHolder
     engine: RecommendationEngine
     ingestor: EventIngestor
+    writes: Guard
+    """Through which apps write into the SQL store."""
     log: DecisionLog
     store: Store
     metrics: Metrics
     clock: Clock
-    catalogue: LiveCatalogue | None
+    catalogue: ItemTaker | None
     """None: the catalogue is the model's."""
     reloader: Reloader | None
     """None: what is served stays."""

@@ -4,9 +4,8 @@ A dependency that fails never fails the request. Without features the answer is 
 what the most restricted customer may see. Only an answer that can be recorded nowhere is not given.
 """
 
-import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import perf_counter
@@ -21,12 +20,12 @@ from recsys.decisions.pipeline import Decision, DecisionRequest, Placement, Plac
 from recsys.features.spec import feature_name
 from recsys.policy.facts import CustomerFacts, as_instant
 from recsys.policy.rules import RequestContext
-from recsys.schema import Kind, Modality
+from recsys.schema import Modality
 from serving.decision_log import DecisionLog
-from serving.loading import Components, FeatureReader, ServedModel
+from serving.loading import FeatureReader, ServedModel
 from serving.metrics import Metrics
-from serving.models import ModelHolder
-from serving.recording import NOTHING_HELD_BACK, Inputs, LoggedVersions, log_entry
+from serving.reading import AnswerSources
+from serving.recording import Inputs, LoggedVersions, log_entry
 from serving.schemas import (
     EvidenceOut,
     ItemOut,
@@ -36,12 +35,8 @@ from serving.schemas import (
     RecommendationResponse,
     Versions,
 )
-from serving.store.catalogue import CatalogueStore
-from serving.store.database import StoreError
-from serving.store.facts import CustomerRecord, FactStore
 from serving.tokens import Shown, TrackingSigner
 
-LOGGER = logging.getLogger("recsys.serving")
 ANALYSES: Final = MappingProxyType({"text_analysis": Modality.TEXT, "image_analysis": Modality.IMAGE})
 """The consents that guard a modality each."""
 Clock = Callable[[], datetime]
@@ -57,22 +52,18 @@ class RecommendationEngine:
 
     def __init__(
         self,
-        components: Components,
-        models: ModelHolder,
+        sources: AnswerSources,
         log: DecisionLog,
         signer: TrackingSigner,
         metrics: Metrics,
         clock: Clock = utc_now,
     ) -> None:
-        self._models = models
-        self._features = components.features
-        self._facts = FactStore(components.store)
-        self._changes = CatalogueStore(components.store)
+        self._models, self._customers = sources
         self._log = log
         self._signer = signer
         self._metrics = metrics
         self._clock = clock
-        self._versions = LoggedVersions(models.current)
+        self._versions = LoggedVersions(self.model)
 
     @property
     def model(self) -> ServedModel:
@@ -87,10 +78,10 @@ class RecommendationEngine:
         """
         model, now = self.model, self._clock()
         with self._stage("facts"):
-            record, held_back = self._read_facts(model, customer_id, now)
+            record, held_back = await self._customers.read_facts(customer_id, model.catalogue_revision, now)
             facts = None if record is None else record.as_facts(model.pipeline.catalogue.products)
         with self._stage("features"):
-            features = None if facts is None else self._read_features(model, customer_id, facts, now)
+            features = None if facts is None else await self._read_features(model, customer_id, facts, now)
         inputs = Inputs(customer_id, body, request_id, record, features, now, uuid4().hex, held_back)
         with self._stage("decide"):
             request = decision_request(inputs, model.pipeline.catalogue)
@@ -102,27 +93,18 @@ class RecommendationEngine:
         self._count(decision)
         return answer
 
+    def close(self) -> None:
+        """Reads no more."""
+        self._customers.close()
+
     @property
     def features(self) -> FeatureReader:
         """Where the features of customers are read."""
-        return self._features
+        return self._customers.features
 
     def versions(self) -> Versions:
         """What is served."""
         return _versions(self.model)
-
-    def _read_facts(
-        self, model: ServedModel, customer_id: str, now: datetime
-    ) -> tuple[CustomerRecord | None, Mapping[Kind, Sequence[str]]]:
-        """The customer's facts, and the items that changed since the model was assembled.
-
-        None where they cannot be read: the customer is then treated as the most restricted there is.
-        """
-        try:
-            return self._facts.read(customer_id, now), self._changes.changed_since(model.catalogue_revision)
-        except StoreError as error:
-            self._failed("sql", error)
-            return None, NOTHING_HELD_BACK
 
     def _versions_of(self, model: ServedModel) -> LoggedVersions:
         """Kept from request to request: a digest of a policy costs more than an answer."""
@@ -130,18 +112,14 @@ class RecommendationEngine:
             self._versions = LoggedVersions(model)
         return self._versions
 
-    def _read_features(
+    async def _read_features(
         self, model: ServedModel, customer_id: str, facts: CustomerFacts, now: datetime
     ) -> Mapping[str, Any] | None:
         """None where the customer has none, they may not be read, or cannot be."""
         policy = model.pipeline.policy
         if policy.profiling_refused(facts, now)[0] or policy.stale(facts, now)[0]:
             return None
-        try:
-            features = self._features.read_customer(customer_id)
-        except Exception as error:  # whatever an online store raises: the answer is what is popular
-            self._failed("features", error)
-            return None
+        features = await self._customers.read_features(customer_id)
         return None if features is None else without_refused(features, facts, now)
 
     def _answer(self, model: ServedModel, decision: Decision, inputs: Inputs) -> RecommendationResponse:
@@ -184,11 +162,6 @@ class RecommendationEngine:
                 self._metrics.empty.inc()
             for rule, count in place.removals.items():
                 self._metrics.removals.labels(rule).inc(count)
-
-    def _failed(self, dependency: str, error: Exception) -> None:
-        """Names the kind of failure only: a message may hold an id."""
-        self._metrics.failures.labels(dependency).inc()
-        LOGGER.warning("%s failed: %s", dependency, type(error).__name__)
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:

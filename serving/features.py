@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from feature_repo.operations import feast_folder, features_folder, open_store
 from feature_repo.settings import StoreSettings
@@ -12,10 +12,23 @@ from recsys.errors import FeatureError
 from recsys.features.spec import AS_OF, Entity, FeatureManifest, FeatureView, feature_name
 from recsys.schema import EVENT_TIMESTAMP
 
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+    from feature_repo.online import OnlineView
+
+_ONLINE_FILE: Final = "online.db"
 CustomerRow = dict[str, Any]
 """`<view>__<column>` to a Python value or None, and `<view>__event_timestamp` to an aware datetime or None."""
 ViewRow = dict[str, Any]
 """One row of one view: customer_id, event_timestamp (an aware datetime) and the view's columns."""
+
+
+class _Opened(NamedTuple):
+    """The views, and the file that they read (SQLite only)."""
+
+    file: tuple[int, int] | None
+    views: dict[str, "OnlineView"]
 
 
 class OnlineFeatures:
@@ -33,13 +46,13 @@ class OnlineFeatures:
     """
 
     def __init__(self, home: Path, settings: StoreSettings | None = None) -> None:
-        from feature_repo.online import OnlineView
-
-        store = open_store(home, settings)
+        self._home = home
+        self._settings = (settings or StoreSettings()).impatient()
+        self._file = feast_folder(home) / _ONLINE_FILE if self._settings.online_store == "sqlite" else None
+        store = open_store(home, self._settings)
         self.manifest = FeatureManifest.read(features_folder(home))
-        views = self.manifest.views_of(Entity.CUSTOMER)
-        self._views = {view.name: OnlineView(store, view) for view in views}
-        self._names = {view.name: _names(view) for view in views}
+        self._names = {view.name: _names(view) for view in self.manifest.views_of(Entity.CUSTOMER)}
+        self._opened = _Opened(_identity(self._file), self._views_of(store))
         self._lock = Lock()
         self._lock_file = feast_folder(home) / "online.lock"
 
@@ -66,8 +79,8 @@ class OnlineFeatures:
         now = now or datetime.now(UTC)
         rows: list[CustomerRow] = [{} for _ in ids]
         known = [False] * len(ids)
-        for name, online in self._views.items():
-            for place, found in enumerate(online.read(ids)):
+        for name, online in self._views().items():
+            for place, found in enumerate(self._read(online, ids)):
                 row = None if found is None or _is_stale(found, online.view, now) else found
                 known[place] |= row is not None
                 rows[place].update({full: row[column] if row else None for column, full in self._names[name]})
@@ -116,10 +129,49 @@ class OnlineFeatures:
             online.write([new])
             return new
 
-    def _online(self, view: str) -> Any:
-        if view not in self._views:
-            raise FeatureError(f"there is no customer view {view}; there are {', '.join(self._views)}")
-        return self._views[view]
+    def _online(self, view: str) -> "OnlineView":
+        views = self._views()
+        if view not in views:
+            raise FeatureError(f"there is no customer view {view}; there are {', '.join(views)}")
+        return views[view]
+
+    def _read(self, online: "OnlineView", ids: Sequence[str]) -> list[ViewRow | None]:
+        try:
+            return online.read(ids)
+        except Exception:
+            self._opened = self._opened._replace(file=None)  # a connection may keep what was damaged and is healed
+            raise
+
+    def _views(self) -> dict[str, "OnlineView"]:
+        """The views; those of SQLite opened anew where the file at its path is another than before.
+
+        A connection would read the old one for ever, and would make an empty one where there is none.
+
+        Raises:
+            FeatureError: the file is gone.
+        """
+        if self._file is None:
+            return self._opened.views
+        file = _identity(self._file)
+        if file is None:
+            raise FeatureError(f"{self._file} is gone: run `recsys features DATASET`, or restore it")
+        if file != self._opened.file:
+            self._opened = _Opened(file, self._views_of(open_store(self._home, self._settings)))
+        return self._opened.views
+
+    def _views_of(self, store: "FeatureStore") -> dict[str, "OnlineView"]:
+        from feature_repo.online import OnlineView
+
+        return {view.name: OnlineView(store, view) for view in self.manifest.views_of(Entity.CUSTOMER)}
+
+
+def _identity(path: Path | None) -> tuple[int, int] | None:
+    """Which file is at a path; None: none is."""
+    try:
+        found = path.stat() if path is not None else None
+    except FileNotFoundError:
+        return None
+    return None if found is None else (found.st_dev, found.st_ino)
 
 
 def _names(view: FeatureView) -> list[tuple[str, str]]:

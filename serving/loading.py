@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -21,11 +21,10 @@ from recsys.policy.facts import CustomerFacts
 from recsys.policy.pack import PolicyPack, load_pack
 from recsys.policy.registry import pack_in_force
 from recsys.schema import Kind, PolicyName
+from serving.items import NewItem
 from serving.settings import Settings
+from serving.store.catalogue import CatalogueStore, Revision
 from serving.store.database import Store
-
-if TYPE_CHECKING:
-    from serving.live_catalogue import LiveCatalogue
 
 REGISTERED_MODEL = "recommender"
 CHAMPION = "champion"
@@ -101,6 +100,20 @@ class ModelSource(Protocol):
         """
 
 
+class ItemTaker(Protocol):
+    """Takes items of the catalogue in; `serving.live_catalogue.LiveCatalogue` is the real one."""
+
+    store: CatalogueStore
+
+    def put(self, item: NewItem, subject: str, now: datetime) -> Revision:
+        """Stores an item, durably.
+
+        Raises:
+            RefusedItemError: it cannot be taken; nothing was stored.
+            StoreError: nothing was stored.
+        """
+
+
 @dataclass(frozen=True)
 class Components:
     """All that a request needs."""
@@ -110,7 +123,7 @@ class Components:
     store: Store
     source: ModelSource | None = None
     """Of newer models and policies; None: what is served stays."""
-    catalogue: "LiveCatalogue | None" = None
+    catalogue: ItemTaker | None = None
     """Takes items in; None: the catalogue is the model's."""
 
 
@@ -228,30 +241,6 @@ def warm(model: ServedModel) -> None:
             raise ModelError(f"model {model.version} gives {kind} scores that are no numbers: train again")
     placements = tuple(Placement(kind, kind, 1) for kind in Kind)
     model.pipeline.decide({}, CustomerFacts.unknown(1), DecisionRequest(now, placements))
-
-
-def load_components(settings: Settings) -> Components:
-    """Loads and checks everything; the first request finds it warm.
-
-    Raises:
-        RecsysError: something is missing or does not fit; the message says what to do.
-    """
-    import torch
-
-    from serving.champion import ChampionSource
-    from serving.features import OnlineFeatures
-    from serving.live_catalogue import open_live_catalogue
-
-    torch.set_num_threads(settings.torch_threads)
-    champion = find_champion(settings.home)
-    features = OnlineFeatures(settings.home)
-    store = Store(settings.store_url(), settings.sqlite_synchronous)
-    store.create()
-    catalogue = open_live_catalogue(store, Home(settings.home))
-    source = ChampionSource(settings.home, features.schema_hash, catalogue)
-    model = source.load(champion.version)
-    features.warm()
-    return Components(model, features, store, source, catalogue)
 
 
 def assemble(champion: LoadedChampion) -> ServedModel:

@@ -29,6 +29,9 @@ class Metrics:
         self.failures = Counter(
             "recsys_dependency_failures", "Failed calls of a dependency", ["dependency"], registry=self.registry
         )
+        self.up = Gauge(
+            "recsys_dependency_up", "0 while a dependency counts as down", ["dependency"], registry=self.registry
+        )
         self.model = Gauge(
             "recsys_model_info",
             "The model and the policy that are served",

@@ -59,7 +59,7 @@ def _serve_here(settings: Settings, listener: socket.socket) -> None:
     import uvicorn
 
     from serving.app import create_app
-    from serving.loading import load_components
+    from serving.champion import load_components
 
     components = load_components(settings)  # here and not in the lifespan: an error reaches the command line plainly
     app = create_app(settings, load=lambda _: components)

@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     """Whether a decision is answered only when its record outlives a power cut; False: a killed process only."""
     max_future_seconds: int = Field(default=300, ge=0)
     """How far an app's clock may be ahead: an event later than this is refused."""
+    read_timeout_ms: int = Field(default=75, ge=1)
+    """How long an answer waits for the facts of a customer, and again for his features."""
+    write_timeout_ms: int = Field(default=3_000, ge=1)
+    """How long an app waits until its events or consents are stored."""
     reload_seconds: float = Field(default=2.0, ge=0.0, le=5.0, allow_inf_nan=False)
     """How often the registry and the policy pack are looked at for something new; 0: never."""
     torch_threads: int = Field(default=1, ge=1)

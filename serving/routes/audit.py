@@ -4,6 +4,7 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
+from fastapi.concurrency import run_in_threadpool
 
 from serving.dependencies import Auditor, Services, ServicesDep
 from serving.engine import reason_out
@@ -44,7 +45,9 @@ async def get_why_not(
     _staff_only(principal, response)
     now, model = services.clock(), services.engine.model
     try:
-        found = why_not(model, FactStore(services.store), customer_id, product_id, now, channel)
+        found = await run_in_threadpool(
+            why_not, model, FactStore(services.store), customer_id, product_id, now, channel
+        )
     except UnknownProductError as error:
         raise ProblemError(HTTPStatus.NOT_FOUND, str(error)) from error
     except StoreError as error:
@@ -82,7 +85,9 @@ async def get_explanation(
     _staff_only(principal, response)
     now, sources = services.clock(), Sources(FactStore(services.store), services.engine.features)
     try:
-        found = explain(services.engine.model, sources, (customer_id, product_id), now, channel)
+        found = await run_in_threadpool(
+            explain, services.engine.model, sources, (customer_id, product_id), now, channel
+        )
     except UnknownProductError as error:
         raise ProblemError(HTTPStatus.NOT_FOUND, str(error)) from error
     except StoreError as error:

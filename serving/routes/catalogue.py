@@ -8,7 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from recsys.schema import Kind
 from serving.dependencies import CatalogueWriter, Services, ServicesDep
-from serving.live_catalogue import NewItem, RefusedItemError
+from serving.items import NewItem, RefusedItemError
 from serving.problems import RETRY_AFTER_SECONDS, ProblemError, problem_responses
 from serving.schemas import Identifier
 from serving.schemas_catalogue import ContentIn, ItemIn, ItemPut, ProductIn

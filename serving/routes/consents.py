@@ -4,13 +4,12 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
-from fastapi.concurrency import run_in_threadpool
 
 from serving.dependencies import ConsentWriter, ServicesDep, authorised_customer
+from serving.guard import UnavailableError
 from serving.problems import RETRY_AFTER_SECONDS, ProblemError, problem_responses
 from serving.schemas import ConsentBatch, ConsentOut, ConsentResponse, Identifier
 from serving.store.consents import ConsentStore, GivenConsent
-from serving.store.database import StoreError
 
 router = APIRouter(prefix="/v1", tags=["consents"])
 CustomerPath = Annotated[Identifier, Path(description="Whose", examples=["c000001"])]
@@ -45,12 +44,11 @@ async def put_consents(
         for consent in body.consents
     ]
     try:
-        stored = await run_in_threadpool(ConsentStore(services.store).put, customer_id, answers)
-    except StoreError as error:
-        services.metrics.failures.labels("sql").inc()
+        stored = await services.writes.call(ConsentStore(services.store).put, customer_id, answers)
+    except UnavailableError as error:
         raise ProblemError(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            "nothing was stored; send the consents again",
+            "the consents are not known to be stored; send them again",
             {"Retry-After": str(RETRY_AFTER_SECONDS)},
         ) from error
     return ConsentResponse(

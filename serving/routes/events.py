@@ -3,12 +3,11 @@
 from http import HTTPStatus
 
 from fastapi import APIRouter, Response
-from fastapi.concurrency import run_in_threadpool
 
 from serving.dependencies import ServicesDep, Writer, authorised_customer
+from serving.guard import UnavailableError
 from serving.problems import RETRY_AFTER_SECONDS, ProblemError, problem_responses
 from serving.schemas import EventBatch, EventResponse
-from serving.store.database import StoreError
 
 router = APIRouter(prefix="/v1", tags=["events"])
 
@@ -31,11 +30,10 @@ async def take_events(body: EventBatch, response: Response, principal: Writer, s
     response.headers["Cache-Control"] = "private, no-store"
     try:
         # In a thread: a batch writes to two stores, which must not hold up the answers to others.
-        return await run_in_threadpool(services.ingestor.ingest, body.events)
-    except StoreError as error:
-        services.metrics.failures.labels("sql").inc()
+        return await services.writes.call(services.ingestor.ingest, body.events)
+    except UnavailableError as error:
         raise ProblemError(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            "nothing was stored; send the events again",
+            "the events are not known to be stored; send them again",
             {"Retry-After": str(RETRY_AFTER_SECONDS)},
         ) from error

@@ -1,8 +1,11 @@
 """How the service is."""
 
+import asyncio
 from http import HTTPStatus
+from typing import Final
 
 from fastapi import APIRouter, Response
+from fastapi.concurrency import run_in_threadpool
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from serving.dependencies import ServicesDep
@@ -10,6 +13,7 @@ from serving.schemas import Health
 from serving.store.database import StoreError
 
 router = APIRouter(tags=["operations"])
+PING_SECONDS: Final = 1.0
 
 
 @router.get("/livez", summary="Is the process alive?")
@@ -29,8 +33,8 @@ async def readyz(response: Response, services: ServicesDep) -> Health:
     `detail` says where a newer champion or policy was refused: what was in force before is served on.
     """
     try:
-        services.store.ping()
-    except StoreError:
+        await asyncio.wait_for(run_in_threadpool(services.store.ping), PING_SECONDS)
+    except (StoreError, TimeoutError):
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
         return Health(status="unavailable", versions=services.engine.versions(), detail="the SQL store does not answer")
     detail = None if services.reloader is None else services.reloader.detail

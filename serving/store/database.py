@@ -4,13 +4,15 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import orjson
 from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from recsys.errors import HomeError
 from serving.store.upgrade import upgrade
@@ -18,6 +20,18 @@ from serving.store.upgrade import upgrade
 StoreError = SQLAlchemyError
 """What every method of the store raises where the database cannot be reached or used."""
 STORE_FILE = "store.db"
+POOL_SECONDS = 2.0
+"""How long one waits for a connection that others hold."""
+POSTGRES_PATIENCE = MappingProxyType(
+    {
+        "connect_timeout": 2,
+        "tcp_user_timeout": 2_000,
+        "keepalives_idle": 1,
+        "keepalives_interval": 1,
+        "keepalives_count": 2,
+    }
+)
+"""A server that vanished without a word is noticed after some seconds, not after the minutes that TCP would wait."""
 BUSY_TIMEOUT_MS = 5_000
 """How long a SQLite writer waits for another one."""
 Synchronous = Literal["NORMAL", "FULL"]
@@ -43,14 +57,19 @@ class Store:
             raise HomeError(f"a {parsed.get_backend_name()} database is not supported: use SQLite or PostgreSQL")
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        sqlite_file = parsed.get_backend_name() == "sqlite"
         self.engine: Engine = create_engine(
             parsed,
-            pool_pre_ping=parsed.get_backend_name() != "sqlite",
+            pool_pre_ping=not sqlite_file,
+            pool_timeout=POOL_SECONDS,
+            connect_args={} if sqlite_file else dict(POSTGRES_PATIENCE),
             json_serializer=lambda value: orjson.dumps(value).decode(),
             json_deserializer=orjson.loads,
         )
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", _sqlite_settings(synchronous))
+            if parsed.database:
+                _leave_replaced_files(self.engine, Path(parsed.database))
 
     def create(self) -> None:
         """Makes the tables, or brings those of an earlier release to the present ones; their rows stay.
@@ -77,7 +96,11 @@ class Store:
     def reading(self) -> Iterator[Connection]:
         """A connection for reading."""
         with self.engine.connect() as connection:
-            yield connection
+            try:
+                yield connection
+            except DBAPIError:
+                connection.invalidate()  # it may keep pages of a file that was damaged and has been restored since
+                raise
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -124,6 +147,28 @@ def open_store(url: str) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+def _leave_replaced_files(engine: Engine, path: Path) -> None:
+    """Closes connections to a file that is not at its path any more: they would read what it held, for ever."""
+
+    def remember(connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info["file"] = _identity(path)
+
+    def check(connection: Any, record: ConnectionPoolEntry, proxy: Any) -> None:
+        if record.info.get("file") != _identity(path):
+            raise DisconnectionError("the file of the store was replaced")
+
+    event.listen(engine, "connect", remember)
+    event.listen(engine, "checkout", check)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _sqlite_settings(synchronous: Synchronous) -> Any:

@@ -38,7 +38,14 @@ def store(store_url: str) -> Iterator[Store]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path, secret=SIGNING_KEY, sqlite_synchronous="NORMAL")
+    """Patient: on a busy machine a short time-out would decide about tests that are not about time-outs."""
+    return Settings(
+        home=tmp_path,
+        secret=SIGNING_KEY,
+        sqlite_synchronous="NORMAL",
+        read_timeout_ms=10_000,
+        write_timeout_ms=30_000,
+    )
 
 
 @pytest.fixture

@@ -27,9 +27,21 @@ UNPRIVILEGED = ("postgres", "nobody")
 class Postgres:
     """A running server that makes empty places for tables: a schema each, which costs far less than a database."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, arguments: list[Any], folder: Path, owner: dict[str, Any]) -> None:
         self.port = port
         self._numbers = count(1)
+        self._arguments, self._folder, self._owner = arguments, folder, owner
+        self.start()
+
+    def start(self) -> None:
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(self._arguments, stdout=log, stderr=log, cwd=self._folder, **self._owner)
+        _wait(self, self._process, self._folder / "log")
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """By default "fast": what it holds is written, connections are closed at once."""
+        self._process.send_signal(how)
+        self._process.wait(20)
 
     def new_database(self) -> str:
         """The SQLAlchemy URL of an empty schema."""
@@ -57,15 +69,11 @@ def running_postgres() -> Iterator[Postgres]:
     settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off", "max_connections": "60"}
     arguments = [binaries / "postgres", "-D", data, "-p", str(port)]
     arguments += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(arguments, stdout=log, stderr=log, cwd=folder, **owner)
+    server = Postgres(port, arguments, folder, owner)
     try:
-        server = Postgres(port)
-        _wait(server, process, folder / "log")
         yield server
     finally:
-        process.send_signal(signal.SIGQUIT)  # "immediate": what it holds is thrown away, so nothing needs to be written
-        process.wait(20)
+        server.stop(signal.SIGQUIT)  # "immediate": what it holds is thrown away, so nothing needs to be written
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -17,8 +17,9 @@ from starlette.testclient import TestClient
 from recsys.bundle import Bundle
 from recsys.home import Home
 from serving.app import create_app
+from serving.champion import load_components
 from serving.live_catalogue import open_live_catalogue
-from serving.loading import load_champion, load_components
+from serving.loading import load_champion
 from serving.replay import Replayer
 from serving.settings import Settings
 from serving.store.decisions import DecisionStore

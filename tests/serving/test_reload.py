@@ -17,9 +17,9 @@ from recsys.policy.pack import PolicyPack, load_pack
 from recsys.schema import PolicyName
 from recsys.testing.tiny_scorer import SEGMENT, tiny_pipeline
 from serving.app import create_app
-from serving.champion import ChampionSource
+from serving.champion import ChampionSource, load_components
 from serving.features import OnlineFeatures
-from serving.loading import Components, ServedModel, load_components
+from serving.loading import Components, ServedModel
 from serving.metrics import Metrics
 from serving.models import ModelHolder
 from serving.reload import RETRY_SECONDS, Reloader
@@ -84,7 +84,9 @@ def source() -> MemorySource:
 @pytest.fixture
 def reloading(tmp_path: Path, source: MemorySource) -> Iterator[Service]:
     """The running service; it looks for something new as often as it can."""
-    settings = Settings(home=tmp_path, secret=SIGNING_KEY, reload_seconds=0.01, journal_fsync=False)
+    settings = Settings(
+        home=tmp_path, secret=SIGNING_KEY, reload_seconds=0.01, journal_fsync=False, read_timeout_ms=10_000
+    )
     features, store, clock = MemoryFeatures(), Store(settings.store_url()), Clock()
     store.create()
     confirm_facts(store)
