@@ -7,10 +7,12 @@ from datetime import timedelta
 
 from fastapi import FastAPI
 
+from recsys.home import Home
 from serving.champion import load_components
 from serving.decision_log import JOURNAL_FOLDER, DecisionLog
 from serving.dependencies import Services
 from serving.engine import Clock, RecommendationEngine, utc_now
+from serving.erased import ErasedCustomers
 from serving.event_checks import EventChecker, EventLimits
 from serving.guard import Guard, GuardConfig
 from serving.ingest import EventIngestor
@@ -18,6 +20,7 @@ from serving.loading import Components
 from serving.metrics import Metrics
 from serving.middleware import RequestMiddleware
 from serving.models import ModelHolder
+from serving.overload import OverloadMiddleware
 from serving.problems import install_problem_handlers
 from serving.reading import AnswerSources, CustomerReader
 from serving.reload import Reloader, poll_forever
@@ -59,6 +62,7 @@ def create_app(
         components.store.close()
 
     app = FastAPI(title="Recommendations", version=API_VERSION, description=DESCRIPTION, lifespan=lifespan)
+    app.add_middleware(OverloadMiddleware, limit=settings.max_in_progress, metrics=metrics)
     app.add_middleware(RequestMiddleware, metrics=metrics)
     install_problem_handlers(app)
     for module in (recommendations, events, consents, catalogue, audit, health):
@@ -90,7 +94,8 @@ def build_services(
     models = ModelHolder(components.model, metrics)
     customers = CustomerReader(components, metrics, settings.read_timeout_ms / 1000)
     patience = GuardConfig(settings.write_timeout_ms / 1000, WRITE_THREADS)
-    checker = EventChecker(signer, EventLimits(timedelta(seconds=settings.max_future_seconds)))
+    limits = EventLimits(timedelta(seconds=settings.max_future_seconds), timedelta(hours=settings.max_late_hours))
+    checker = EventChecker(signer, ErasedCustomers(Home(settings.home)), limits)
     source = components.source
     return Services(
         models=models,

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from recsys.decisions.catalogue import Catalogue
 from recsys.schema import EventType, Kind
+from serving.erased import ErasedCustomers
 from serving.loading import ServedModel
 from serving.schemas import EventIn
 from serving.store.events import EventRecord
@@ -23,13 +24,16 @@ class EventLimits(NamedTuple):
 
     max_future: timedelta
     """How far an app's clock may be ahead."""
+    max_late: timedelta
+    """How long ago it may have been."""
 
 
 class EventChecker:
     """Checks events one by one."""
 
-    def __init__(self, signer: TrackingSigner, limits: EventLimits) -> None:
+    def __init__(self, signer: TrackingSigner, erased: ErasedCustomers, limits: EventLimits) -> None:
         self._signer = signer
+        self._erased = erased
         self._limits = limits
 
     def check(self, event: EventIn, model: ServedModel, now: datetime) -> EventRecord:
@@ -37,11 +41,17 @@ class EventChecker:
 
         Raises:
             RejectedEventError: it cannot be taken.
+            HomeError: nobody knows who was erased.
         """
+        if event.customer_id in self._erased:
+            raise RejectedEventError("the customer was erased")
         if event.event_type not in _KNOWN_TYPES and event.event_type not in model.event_weights:
             raise RejectedEventError("unknown event_type")
         if event.event_timestamp > now + self._limits.max_future:
             raise RejectedEventError("event_timestamp is in the future")
+        if event.event_timestamp < now - self._limits.max_late:
+            hours = self._limits.max_late // timedelta(hours=1)
+            raise RejectedEventError(f"event_timestamp is more than {hours} hours ago")
         shown = self._shown(event)
         product_id, content_id = _item(event, shown, model.pipeline.catalogue)
         return EventRecord(

@@ -25,6 +25,7 @@ class Metrics:
         self.removals = Counter(
             "recsys_policy_removals", "Candidates removed, by rule", ["rule"], registry=self.registry
         )
+        self.shed = Counter("recsys_shed", "Requests refused because too many were in progress", registry=self.registry)
         self.events = Counter("recsys_events", "Events by result", ["status"], registry=self.registry)
         self.failures = Counter(
             "recsys_dependency_failures", "Failed calls of a dependency", ["dependency"], registry=self.registry

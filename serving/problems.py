@@ -71,34 +71,35 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 async def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)  # noqa: S101 - Starlette hands over what was registered
-    return _respond(request, error.status, error.detail, headers=error.headers)
+    return respond(request, error.status, error.detail, headers=error.headers)
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
-    return _respond(request, HTTPStatus(error.status_code), None, headers=error.headers)
+    return respond(request, HTTPStatus(error.status_code), None, headers=error.headers)
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     findings = [Finding(pointer=_pointer(item["loc"]), detail=item["msg"]) for item in error.errors()]
     if any(item["type"] == "json_invalid" for item in error.errors()):
-        return _respond(request, HTTPStatus.BAD_REQUEST, "the body is not JSON", findings)
-    return _respond(request, HTTPStatus.UNPROCESSABLE_ENTITY, "the request does not fit the contract", findings)
+        return respond(request, HTTPStatus.BAD_REQUEST, "the body is not JSON", findings)
+    return respond(request, HTTPStatus.UNPROCESSABLE_ENTITY, "the request does not fit the contract", findings)
 
 
 async def _on_failure(request: Request, error: Exception) -> Response:
     LOGGER.error("request %s failed: %s", _request_id(request), type(error).__name__)
-    return _respond(request, HTTPStatus.INTERNAL_SERVER_ERROR, "the request could not be answered; it was logged")
+    return respond(request, HTTPStatus.INTERNAL_SERVER_ERROR, "the request could not be answered; it was logged")
 
 
-def _respond(
+def respond(
     request: Request,
     status: HTTPStatus,
     detail: str | None,
     findings: Sequence[Finding] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
+    """The response to a request that ends with a problem."""
     problem = Problem(
         title=status.phrase,
         status=status,

@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     """Whether a decision is answered only when its record outlives a power cut; False: a killed process only."""
     max_future_seconds: int = Field(default=300, ge=0)
     """How far an app's clock may be ahead: an event later than this is refused."""
+    max_late_hours: int = Field(default=72, ge=1)
+    """How long ago an event may have happened: an older one is refused."""
+    max_in_progress: int = Field(default=16, ge=1)
+    """Requests for answers that a worker works on at once, and as many others; above that it sheds with 429."""
     read_timeout_ms: int = Field(default=75, ge=1)
     """How long an answer waits for the facts of a customer, and again for his features."""
     write_timeout_ms: int = Field(default=3_000, ge=1)

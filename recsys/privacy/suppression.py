@@ -38,7 +38,7 @@ class SuppressionList:
             His pseudonym, as the list has it.
         """
         pseudonym = self.pseudonym(customer_id)
-        present = self._read()
+        present = self.pseudonyms()
         if pseudonym not in present:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             unfinished = self.file.with_suffix(".partial")
@@ -59,7 +59,7 @@ class SuppressionList:
 
     def __contains__(self, customer_id: str) -> bool:
         """Whether this customer was erased."""
-        present = self._read()
+        present = self.pseudonyms()
         return bool(present) and self.pseudonym(customer_id) in present
 
     def apply(self, dataset: Dataset) -> Dataset:
@@ -68,7 +68,7 @@ class SuppressionList:
         Raises:
             HomeError: the list cannot be read.
         """
-        present = self._read()
+        present = self.pseudonyms()
         if not present:
             return dataset
         ids = dataset.scan(Table.CUSTOMERS).select(pl.col(CUSTOMER_ID).unique()).collect(engine="streaming")
@@ -76,7 +76,12 @@ class SuppressionList:
         digest = hashlib.sha256("\n".join(sorted(erased.values())).encode()).hexdigest()
         return dataset.without(Exclusion(frozenset(erased), digest if erased else ""))
 
-    def _read(self) -> frozenset[str]:
+    def pseudonyms(self) -> frozenset[str]:
+        """The keyed hashes of all who were erased.
+
+        Raises:
+            HomeError: the list cannot be read.
+        """
         if not self.file.exists():
             return frozenset()
         lines = self.file.read_text(encoding="utf-8", errors="replace").split()

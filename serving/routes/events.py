@@ -4,6 +4,7 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Response
 
+from recsys.errors import HomeError
 from serving.dependencies import ServicesDep, Writer, authorised_customer
 from serving.guard import UnavailableError
 from serving.problems import RETRY_AFTER_SECONDS, ProblemError, problem_responses
@@ -20,6 +21,7 @@ router = APIRouter(prefix="/v1", tags=["events"])
         HTTPStatus.UNAUTHORIZED,
         HTTPStatus.FORBIDDEN,
         HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.TOO_MANY_REQUESTS,
         HTTPStatus.SERVICE_UNAVAILABLE,
     ),
 )
@@ -31,7 +33,7 @@ async def take_events(body: EventBatch, response: Response, principal: Writer, s
     try:
         # In a thread: a batch writes to two stores, which must not hold up the answers to others.
         return await services.writes.call(services.ingestor.ingest, body.events)
-    except UnavailableError as error:
+    except (UnavailableError, HomeError) as error:
         raise ProblemError(
             HTTPStatus.SERVICE_UNAVAILABLE,
             "the events are not known to be stored; send them again",

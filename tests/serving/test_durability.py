@@ -12,16 +12,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
+from sqlalchemy import select
 
 from serving.live_server import free_port
 from serving.store.database import open_store, sqlite_url
 from serving.store.decisions import DecisionStore
+from serving.store.tables import events
 from serving.store.verification import verify
-from serving.testing import add_customer, bearer, confirm_facts, token_of
+from serving.testing import add_customer, bearer, confirm_facts, event, token_of
 
 ROOT = Path(__file__).parents[2]
 CLIENTS = 8
 REQUESTS = 1000
+BATCH = 5
 START_SECONDS = 60.0
 
 
@@ -69,6 +72,54 @@ async def ask_until_it_dies(address: str, process: "subprocess.Popen[bytes]", ki
     async with httpx.AsyncClient(base_url=address, timeout=30) as http:
         await asyncio.gather(*(client(http) for _ in range(CLIENTS)))
     return answered
+
+
+async def send_until_it_dies(address: str, process: "subprocess.Popen[bytes]", kill_after: int) -> set[str]:
+    """The event_ids that were acknowledged; the server is killed after so many batches."""
+    acknowledged: set[str] = set()
+    batches = 0
+    left = iter(range(REQUESTS))
+
+    async def client(http: httpx.AsyncClient) -> None:
+        nonlocal batches
+        for number in left:
+            now = datetime.now(UTC).isoformat()
+            batch = [
+                event(f"e{number}-{place}", product_id="p03", event_timestamp=now) | {"customer_id": f"c{number % 20}"}
+                for place in range(BATCH)
+            ]
+            try:
+                response = await http.post("/v1/events", json={"events": batch}, headers=bearer(token_of(None)))
+            except httpx.TransportError:
+                return
+            assert response.status_code == 200
+            acknowledged.update(
+                result["event_id"] for result in response.json()["results"] if result["status"] == "accepted"
+            )
+            batches += 1
+            if batches == kill_after:
+                process.kill()
+
+    async with httpx.AsyncClient(base_url=address, timeout=30) as http:
+        await asyncio.gather(*(client(http) for _ in range(CLIENTS)))
+    return acknowledged
+
+
+def test_kill_in_the_middle_of_many_batches_loses_no_acknowledged_event(tmp_path: Path) -> None:
+    with open_store(sqlite_url(tmp_path)) as store:
+        confirm_facts(store, datetime.now(UTC))
+        for number in range(20):
+            add_customer(store, f"c{number}")
+    with running_server(tmp_path) as (process, address):
+        acknowledged = asyncio.run(send_until_it_dies(address, process, random.randrange(50, 100)))
+        assert process.wait(20) == -9
+    assert len(acknowledged) >= 50 * BATCH
+    with running_server(tmp_path) as (_, address), open_store(sqlite_url(tmp_path)) as store:
+        with store.reading() as connection:
+            rows = connection.execute(select(events.c.event_id, events.c.applied_at)).all()
+        assert acknowledged <= {row.event_id for row in rows}
+        assert len(rows) % BATCH == 0  # a batch is stored as a whole or not at all
+        assert all(row.applied_at is not None for row in rows)  # the features were told at the start
 
 
 def test_kill_in_the_middle_of_a_thousand_requests_loses_no_answered_decision(tmp_path: Path) -> None:

@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from recsys.home import Home
+from recsys.privacy.suppression import SuppressionList
 from recsys.testing.tiny_scorer import NOW
+from serving.settings import Settings
 from serving.store.tables import events, holdings
 from serving.testing import BEHAVIOUR_VIEW, HISTORY_VIEW, Service, add_customer, bearer, event, token_of
 from serving.tokens import READ, Shown, TrackingSigner
@@ -100,6 +103,10 @@ def test_events_content_brings_its_product(service: Service) -> None:
     [
         ({"event_type": "stroll"}, "unknown event_type"),
         ({"event_timestamp": (NOW + timedelta(seconds=301)).isoformat()}, "event_timestamp is in the future"),
+        (
+            {"event_timestamp": (NOW - timedelta(hours=72, seconds=1)).isoformat()},
+            "event_timestamp is more than 72 hours ago",
+        ),
         ({"product_id": None}, "product_id or content_id is required"),
         ({"product_id": "gone"}, "unknown product_id"),
         ({"content_id": "gone"}, "unknown content_id"),
@@ -116,6 +123,34 @@ def test_events_bad_one_is_rejected_and_the_others_are_taken(
     assert statuses(response) == ["accepted", "rejected", "accepted"]
     assert response.json()["results"][1]["reason"] == reason
     assert stored(service) == 2
+
+
+def test_events_of_an_erased_customer_are_refused_from_the_next_batch_on(service: Service, settings: Settings) -> None:
+    erased = SuppressionList(Home(settings.home))
+    erased.add("somebody")
+    assert statuses(service.send(token_of("anna"), event("e1"))) == ["accepted"]
+    erased.add("anna")
+    response = service.send(token_of("anna"), event("e2"))
+    assert statuses(response) == ["rejected"]
+    assert response.json()["results"][0]["reason"] == "the customer was erased"
+    assert stored(service) == 1
+
+
+def test_events_where_nobody_knows_who_was_erased_nothing_is_stored(service: Service, settings: Settings) -> None:
+    erased = SuppressionList(Home(settings.home))
+    erased.add("somebody")
+    erased.file.write_text("damaged\n")
+    response = service.send(token_of("anna"), event("e1"))
+    assert response.status_code == 503
+    assert "privacy" not in response.text
+    assert stored(service) == 0
+
+
+def test_events_tracking_token_of_a_decision_that_was_never_made_is_rejected(service: Service) -> None:
+    forged = TrackingSigner("another key" * 4).sign(Shown("d1", "p03", None, "home", 1), "anna")
+    response = service.send(token_of("anna"), event("e1", tracking_token=forged))
+    assert statuses(response) == ["rejected"]
+    assert stored(service) == 0
 
 
 def test_events_clock_a_little_ahead_counts_as_now(service: Service) -> None:

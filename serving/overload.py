@@ -1,0 +1,53 @@
+"""Sheds what is too much, so that what is accepted stays fast."""
+
+from http import HTTPStatus
+from typing import Final
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serving.metrics import Metrics
+from serving.problems import respond
+
+ALWAYS: Final = frozenset({"/livez", "/readyz", "/metrics"})
+"""An overloaded service is alive, and its operators want to see it."""
+ANSWERS: Final = "/v1/recommendations"
+RETRY_AFTER_SECONDS: Final = 1
+
+
+class OverloadMiddleware:
+    """Bounds the requests in progress; one too many is told at once to come back later.
+
+    Answers have a bound of their own: events that wait for a slow store take no place away from them.
+
+    Args:
+        app: what is protected.
+        limit: how many answers, and again how many of all else, may be in progress.
+        metrics: counts what was shed.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, metrics: Metrics) -> None:
+        self._app = app
+        self._limit = limit
+        self._metrics = metrics
+        self._in_progress = {True: 0, False: 0}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lets one request in, or not."""
+        if scope["type"] != "http" or scope["path"] in ALWAYS:
+            await self._app(scope, receive, send)
+            return
+        answer = scope["path"] == ANSWERS
+        if self._in_progress[answer] >= self._limit:
+            self._metrics.shed.inc()
+            headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+            response = respond(
+                Request(scope), HTTPStatus.TOO_MANY_REQUESTS, "the service is overloaded; ask again", headers=headers
+            )
+            await response(scope, receive, send)
+            return
+        self._in_progress[answer] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._in_progress[answer] -= 1

@@ -1,0 +1,86 @@
+"""Too many at once: what is accepted is answered, the rest is told to come back, health routes always answer."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from recsys.testing.tiny_scorer import SEGMENT, tiny_pipeline
+from serving.app import create_app
+from serving.loading import Components, ServedModel
+from serving.settings import Settings
+from serving.store.database import Store
+from serving.testing import (
+    SIGNING_KEY,
+    WEIGHTS,
+    Clock,
+    MemoryFeatures,
+    Service,
+    add_customer,
+    confirm_facts,
+    event,
+    token_of,
+)
+
+LIMIT = 3
+WAIT_SECONDS = 20.0
+
+
+class HeldFeatures(MemoryFeatures):
+    """A store that answers when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let = Event()
+
+    def read_customer(self, customer_id: str) -> dict[str, Any] | None:
+        assert self.let.wait(WAIT_SECONDS)
+        return super().read_customer(customer_id)
+
+
+@pytest.fixture
+def crowded(tmp_path: Path) -> Iterator[Service]:
+    settings = Settings(home=tmp_path, secret=SIGNING_KEY, max_in_progress=LIMIT, read_timeout_ms=60_000)
+    features, store, clock = HeldFeatures(), Store(settings.store_url()), Clock()
+    store.create()
+    confirm_facts(store)
+    add_customer(store, "anna")
+    features.plain["anna"] = {SEGMENT: "young"}
+    model = ServedModel(tiny_pipeline(), "test@1", features.manifest.schema_hash, WEIGHTS)
+    app = create_app(settings, lambda _: Components(model, features, store), clock)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield Service(client, app, features, store, clock)
+        features.let.set()
+
+
+def facts_read(service: Service) -> float:
+    registry = service.app.state.services.metrics.registry
+    return float(registry.get_sample_value("recsys_stage_seconds_count", {"stage": "facts"}) or 0)
+
+
+def test_overload_sheds_the_surplus_and_answers_what_it_accepted(crowded: Service) -> None:
+    features = crowded.features
+    assert isinstance(features, HeldFeatures)
+    with ThreadPoolExecutor(LIMIT) as pool:
+        accepted = [pool.submit(crowded.ask, "anna", token_of("anna")) for _ in range(LIMIT)]
+        deadline = time.monotonic() + WAIT_SECONDS
+        while facts_read(crowded) < LIMIT:  # then all of them wait for their features
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        refused = crowded.ask("anna", token_of("anna"))
+        assert refused.status_code == 429
+        assert refused.headers["retry-after"] == "1"
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert refused.json()["instance"] == refused.headers["x-request-id"]
+        for path in ("/livez", "/readyz", "/metrics"):
+            assert crowded.client.get(path).status_code == 200
+        assert crowded.send(token_of("anna"), event("e1")).status_code == 200  # has a bound of its own
+        features.let.set()
+        assert [one.result(WAIT_SECONDS).status_code for one in accepted] == [200] * LIMIT
+    assert crowded.ask("anna", token_of("anna")).status_code == 200
+    assert 'recsys_request_seconds_count{route="unmatched",status="429"}' in crowded.client.get("/metrics").text
