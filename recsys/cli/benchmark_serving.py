@@ -134,7 +134,7 @@ def describe(report: dict[str, Any]) -> list[str]:
     lines = [f"{machine['cores']} core(s), load average {machine['load_average']:.2f}; times in ms"]
     for one in report["stores"]:
         lines.append(f"[bold]{one['store']}[/bold]")
-        for name in ("service", "bare"):
+        for name in ("service", "bare", "direct"):
             part = one[name]
             lines.append(f"  {name}: ready in {part['ready_seconds']:.1f} s, {part['resident_mb']:.0f} MB resident")
             for clients, timing in part["timings"].items():
@@ -142,9 +142,11 @@ def describe(report: dict[str, Any]) -> list[str]:
                     f"    {clients} client(s): p50 {timing['p50']:.1f}, p99 {timing['p99']:.1f}, "
                     f"{timing['per_second']:.0f} requests/s, statuses {timing['statuses']}"
                 )
-        for clients, times in one["compared"].items():
+        compared = [(name, *item) for name in ("compared", "compared_direct") for item in one[name].items()]
+        for name, clients, times in compared:
+            against = "bare" if name == "compared" else "direct"
             lines.append(
-                f"  {clients} client(s), service against bare: p50 {times['p50_times']:.1f}x, "
+                f"  {clients} client(s), service against {against}: p50 {times['p50_times']:.1f}x, "
                 f"p99 {times['p99_times']:.1f}x, {100 * times['rate_share']:.0f} % of its requests/s"
             )
         beyond = one["overload"]

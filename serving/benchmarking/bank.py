@@ -111,8 +111,10 @@ def _contents(rows: pl.LazyFrame, products: pl.DataFrame, wanted: int) -> pl.Laz
     named = copied.with_columns(_renamed(name, pl.col(_COPY)) for name in (PRODUCT_ID, CONTENT_ID, "headline"))
     own = named.filter(pl.col(PRODUCT_ID).is_in(products[PRODUCT_ID].to_list()))
     # as many of each product as there is room for: the first of all, then the second of all, ...
-    ranked = own.with_columns(pl.col(CONTENT_ID).rank("ordinal").over(PRODUCT_ID).alias("nth"))
-    return ranked.sort("nth", CONTENT_ID).head(wanted).drop("nth").sort(CONTENT_ID)
+    ids = own.select(PRODUCT_ID, CONTENT_ID).unique()
+    ranked = ids.with_columns(pl.col(CONTENT_ID).rank("ordinal").over(PRODUCT_ID).alias("nth"))
+    chosen = ranked.sort("nth", CONTENT_ID).head(wanted)
+    return own.join(chosen, on=CONTENT_ID, how="semi").sort(CONTENT_ID, "event_timestamp")
 
 
 def _with_items(rows: pl.LazyFrame, kept: dict[str, list[str]], copies: int) -> pl.LazyFrame:

@@ -15,7 +15,7 @@ from pydantic import Field
 from recsys.config import BaseConfig
 from recsys.home import Home
 from serving.benchmarking.driver import Driver, Timing
-from serving.benchmarking.servers import BareServer, LiveServer
+from serving.benchmarking.servers import BareServer, DirectServer, LiveServer
 from serving.tokens import READ, issue_token
 
 ROUTE: Final = "/v1/recommendations"
@@ -24,6 +24,7 @@ PLACEMENTS: Final = (
     {"name": "banner", "kind": "contents", "limit": 1},
 )
 MOST_CONNECTIONS: Final = 256
+SERVERS: Final = ("service", "bare", "direct")
 StoreKind = Literal["sqlite", "redis"]
 
 
@@ -56,6 +57,9 @@ class StoreReport(NamedTuple):
     store: StoreKind
     service: Measured
     bare: Measured
+    """It reads by Feast's own API."""
+    direct: Measured
+    """It reads by the service's path: the strictest comparison."""
     stages: dict[str, float]
     """Mean ms in the server with one client, by stage; `total` is the whole route."""
     overload: Timing
@@ -64,8 +68,10 @@ class StoreReport(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """With the comparison that a reader would make himself."""
-        found = {**self._asdict(), "overload": self.overload._asdict(), "compared": compare(self.service, self.bare)}
-        for name in ("service", "bare"):
+        found = {**self._asdict(), "overload": self.overload._asdict()}
+        found["compared"] = compare(self.service, self.bare)
+        found["compared_direct"] = compare(self.service, self.direct)
+        for name in SERVERS:
             one: Measured = getattr(self, name)
             timings = {str(count): timing._asdict() for count, timing in one.timings.items()}
             found[name] = {**one._asdict(), "timings": timings}
@@ -110,10 +116,13 @@ def measure_store(
         overloads.append(driver.rate(load.overload * capacity, load.overload_seconds, MOST_CONNECTIONS))
         modes.update(sums(server.port, "recsys_answers_total", "mode"))
 
-    bare = _measure(BareServer(home, home / f"bare-{kind}.log", environment=environment), requests, load, {}, None)
+    bare, direct = (
+        _measure(server(home, home / f"{server.way}-{kind}.log", environment=environment), requests, load, {}, None)
+        for server in (BareServer, DirectServer)
+    )
     live = LiveServer(home, home / f"service-{kind}.log", environment=environment)
     service = _measure(live, requests, load, stages, beyond)
-    return StoreReport(kind, service, bare, stages, overloads[0], modes)
+    return StoreReport(kind, service, bare, direct, stages, overloads[0], modes)
 
 
 def _measure(

@@ -15,11 +15,19 @@ REDIS_SECONDS: Final = 10.0
 
 
 class BareServer(LiveServer):
-    """The bare app for a home, as a process of its own."""
+    """The bare app for a home, as a process of its own; it reads by Feast's own API unless `direct`."""
+
+    way = "feast"
 
     def arguments(self) -> list[str]:
         """The command that it is."""
-        return [sys.executable, "-m", "serving.benchmarking.bare_app", str(self.home), str(self.port)]
+        return [sys.executable, "-m", "serving.benchmarking.bare_app", str(self.home), str(self.port), self.way]
+
+
+class DirectServer(BareServer):
+    """The bare app that reads by the service's own path."""
+
+    way = "direct"
 
 
 @contextmanager
