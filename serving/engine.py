@@ -1,7 +1,7 @@
 """Answers a request: reads facts and features of one customer, decides, records the decision.
 
 A dependency that fails never fails the request. Without features the answer is what is popular; without facts it is
-what the most restricted customer may see. Only an answer that can be recorded nowhere is not given.
+what the most restricted customer may see. An answer that can be recorded nowhere is empty, and says so.
 """
 
 import math
@@ -20,13 +20,14 @@ from recsys.decisions.pipeline import Decision, DecisionRequest, Placement, Plac
 from recsys.features.spec import feature_name
 from recsys.policy.facts import CustomerFacts, as_instant
 from recsys.policy.rules import RequestContext
-from recsys.schema import Modality
-from serving.decision_log import DecisionLog
+from recsys.schema import Modality, ServingMode
+from serving.decision_log import DecisionLog, DecisionLogError
 from serving.loading import FeatureReader, ServedModel
 from serving.metrics import Metrics
 from serving.reading import AnswerSources
 from serving.recording import Inputs, LoggedVersions, log_entry
 from serving.schemas import (
+    UNRECORDED,
     EvidenceOut,
     ItemOut,
     PlacementOut,
@@ -73,8 +74,7 @@ class RecommendationEngine:
     async def recommend(self, customer_id: str, body: RecommendationRequest, request_id: str) -> RecommendationResponse:
         """The answer for one customer, who has been authorised. It is durably logged when it is returned.
 
-        Raises:
-            DecisionLogError: it could be recorded nowhere, so it must not be given.
+        One that can be recorded nowhere must not be given: then there is nothing in it.
         """
         model, now = self.model, self._clock()
         with self._stage("facts"):
@@ -89,7 +89,10 @@ class RecommendationEngine:
         answer = self._answer(model, decision, inputs)
         with self._stage("log"):
             entry = log_entry(decision, answer, inputs, self._versions_of(model))
-            await self._log.append(entry)
+            try:
+                await self._log.append(entry)
+            except DecisionLogError:
+                decision, answer = emptied(decision), unrecorded(answer)
         self._count(decision)
         return answer
 
@@ -172,6 +175,18 @@ class RecommendationEngine:
 
 def _versions(model: ServedModel) -> Versions:
     return Versions.model_construct(model=model.version, policy=model.policy_version, features=model.schema_hash)
+
+
+def emptied(decision: Decision) -> Decision:
+    """The decision with nothing to show."""
+    placements = [place._replace(items=[]) for place in decision.placements]
+    return decision._replace(mode=ServingMode.SAFE, placements=placements)
+
+
+def unrecorded(answer: RecommendationResponse) -> RecommendationResponse:
+    """The answer where nothing may be shown because nothing can be recorded."""
+    placements = [place.model_copy(update={"items": []}) for place in answer.placements]
+    return answer.model_copy(update={"mode": ServingMode.SAFE, "notice": UNRECORDED, "placements": placements})
 
 
 def reason_out(reason: Reason) -> ReasonOut:
