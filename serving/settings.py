@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     """How far an app's clock may be ahead: an event later than this is refused."""
     max_late_hours: int = Field(default=72, ge=1)
     """How long ago an event may have happened: an older one is refused."""
-    max_in_progress: int = Field(default=16, ge=1)
+    max_in_progress: int = Field(default=8, ge=1)
     """Requests for answers that a worker works on at once, and as many others; above that it sheds with 429."""
     read_timeout_ms: int = Field(default=75, ge=1)
     """How long an answer waits for the facts of a customer, and again for his features."""
