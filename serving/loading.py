@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from sqlalchemy.exc import SQLAlchemyError
 
 from recsys.bundle import Bundle, BundleManifest
 from recsys.config import read_yaml
@@ -28,7 +29,13 @@ from serving.store.database import Store
 
 REGISTERED_MODEL = "recommender"
 CHAMPION = "champion"
+_ANSWERS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""What MLflow says where there is no such model or alias; anything else is no answer."""
 _NO_CHAMPION = "no champion in {home}: train and promote one with `recsys train DATASET`"
+
+
+class NoChampionError(ModelError):
+    """The registry answers, and what it says is that no version is the champion."""
 
 
 class FeatureReader(Protocol):
@@ -161,7 +168,7 @@ def find_champion(home: Path, version: str | None = None) -> Champion:
         folder = mlflow.artifacts.download_artifacts(artifact_uri=source, tracking_uri=uri)
     except mlflow.exceptions.MlflowException as error:
         raise ModelError(f"the registry of {home} has no version {version} of the model any more") from error
-    except OSError as error:
+    except (OSError, SQLAlchemyError) as error:
         raise ModelError(f"the champion of {home} cannot be read ({error}): train again") from error
     return Champion(version, Path(folder) / "artifacts" / "bundle")
 
@@ -178,7 +185,11 @@ def champion_version(home: Path) -> str:
     try:
         return str(mlflow.MlflowClient(uri, uri).get_model_version_by_alias(REGISTERED_MODEL, CHAMPION).version)
     except mlflow.exceptions.MlflowException as error:
-        raise ModelError(_NO_CHAMPION.format(home=home)) from error
+        if error.error_code in _ANSWERS:
+            raise NoChampionError(_NO_CHAMPION.format(home=home)) from error
+        raise ModelError(f"the registry of {home} does not answer: {error}") from error
+    except SQLAlchemyError as error:
+        raise ModelError(f"the registry of {home} cannot be read: {type(error).__name__}") from error
 
 
 def registry_uri(home: Path) -> str:
