@@ -122,7 +122,8 @@ class FaithfulnessMeter:
         if not evidence:
             return []
         draws = self._config.draws
-        rows = [features, *self._pipeline.finder.without_each(features, evidence)]
+        finder = self._pipeline.finder
+        rows = [features, *finder.without_each(finder.read(features), evidence)]
         rows += [self._at_random(features, part) for part in evidence for _ in range(draws)]
         scorer = self._pipeline.scorer
         states = scorer.encode(rows, [request.now] * len(rows), request.context.channel)
@@ -152,7 +153,8 @@ class FaithfulnessMeter:
     def _size(self, features: Features, evidence: Evidence) -> int:
         """How many atoms that the model reads the evidence has."""
         if evidence.value or evidence.view == HISTORY:
-            return self._pipeline.finder.sizes(features, [evidence])[0][0]
+            finder = self._pipeline.finder
+            return finder.sizes(finder.read(features), [evidence])[0][0]
         prefix = feature_name(evidence.view, evidence.feature)
         found = [key for key in features if key.startswith(prefix) and self._is_column(key)]
         return sum(features[key] is not None for key in found)

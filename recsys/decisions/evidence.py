@@ -52,6 +52,21 @@ class Entry(NamedTuple):
     """He dismissed it."""
 
 
+class Row(NamedTuple):
+    """A customer's row, read once."""
+
+    features: Features
+    columns: Counter[str]
+    """View to how many columns of it there are; the history has as many as it has entries."""
+    entries: list[Entry]
+    """The history, oldest first."""
+
+    @property
+    def views(self) -> list[str]:
+        """The views of which the customer has something, in the order of the modalities."""
+        return [view for views in VIEWS.values() for view in views if self.columns[view]]
+
+
 class EvidenceFinder:
     """Finds what an item's score may depend on.
 
@@ -64,17 +79,26 @@ class EvidenceFinder:
         self._catalogue = catalogue
         self._named = named
 
-    def find(self, features: Features, held: Collection[int], kinds: Collection[Kind]) -> list[Evidence]:
+    def read(self, features: Features) -> Row:
+        """Reads a customer's row."""
+        entries = list(self._entries(*(_list(features, name) for name in (PRODUCT_IDS, CONTENT_IDS, EVENT_TYPES))))
+        columns = Counter(
+            key.partition("__")[0] for key, value in features.items() if value is not None and is_input(key)
+        )
+        columns[HISTORY] = len(entries)
+        return Row(features, columns, entries)
+
+    def find(self, row: Row, held: Collection[int], kinds: Collection[Kind]) -> list[Evidence]:
         """All that is worth a look, each once: whole views first, then what is more specific.
 
         Args:
-            features: the customer's row.
+            row: the customer's.
             held: positions of the products that he has: they come before what he only looked at.
             kinds: what will be shown; tones matter to creatives only.
         """
-        entries = self.entries(features)
-        found = [Evidence(view) for view in present_views(features)]
-        found += [Evidence(ViewName.CUSTOMER_TRANSACTIONS, column) for column in _spending(features)]
+        entries = row.entries
+        found = [Evidence(view) for view in row.views]
+        found += [Evidence(ViewName.CUSTOMER_TRANSACTIONS, column) for column in _spending(row.features)]
         touched = dict.fromkeys(entry.product for entry in reversed(entries) if not entry.refused)
         products = [product for product in touched if product >= 0 and self._named[product]]
         products.sort(key=lambda product: product not in held)  # stable: the latest first
@@ -85,21 +109,17 @@ class EvidenceFinder:
             found += [Evidence(HISTORY, CONTENT_IDS, tone) for tone, _ in tones.most_common(_TONES)]
         return found
 
-    def without_each(self, features: Features, evidence: Sequence[Evidence]) -> list[Features]:
+    def without_each(self, row: Row, evidence: Sequence[Evidence]) -> list[Features]:
         """The row once without each evidence."""
-        entries = self.entries(features)
-        return [self._without(features, entries, part) for part in evidence]
+        return [self._without(row, part) for part in evidence]
 
-    def sizes(self, features: Features, evidence: Sequence[Evidence]) -> tuple[list[int], int]:
+    def sizes(self, row: Row, evidence: Sequence[Evidence]) -> tuple[list[int], int]:
         """How many atoms each evidence has, and how many the row: its columns, and the entries of its history."""
-        entries = self.entries(features)
-        views = Counter(key.partition("__")[0] for key, value in features.items() if _is_there(value) and is_input(key))
-        views[HISTORY] = len(entries)
         sizes = [
-            len(self.places(entries, part)) if part.value else 1 if part.feature else views[part.view]
+            len(self.places(row.entries, part)) if part.value else 1 if part.feature else row.columns[part.view]
             for part in evidence
         ]
-        return sizes, sum(views[view] for several in VIEWS.values() for view in several)
+        return sizes, sum(row.columns[view] for view in row.views)
 
     def places(self, entries: Sequence[Entry], evidence: Evidence) -> list[int]:
         """The places of the history's entries that evidence with a value is about."""
@@ -108,22 +128,19 @@ class EvidenceFinder:
         product = self._catalogue.products.index.get(evidence.value)
         return [place for place, entry in enumerate(entries) if entry.product == product]
 
-    def entries(self, features: Features) -> list[Entry]:
-        """The history, oldest first."""
-        return list(self._read(*(_list(features, name) for name in (PRODUCT_IDS, CONTENT_IDS, EVENT_TYPES))))
-
-    def _without(self, features: Features, entries: Sequence[Entry], evidence: Evidence) -> Features:
+    def _without(self, row: Row, evidence: Evidence) -> Features:
+        features = row.features
         if not evidence.feature:
             return drop(features, [evidence.view])
         if not evidence.value:
             key = feature_name(evidence.view, evidence.feature)
             return {name: value for name, value in features.items() if name != key}
-        places = self.places(entries, evidence)
+        places = self.places(row.entries, evidence)
         if evidence.feature == CONTENT_IDS:
             return without_contents(features, places)
         return without_entries(features, places)
 
-    def _read(self, products: Sequence[str], contents: Sequence[str], types: Sequence[str]) -> Iterator[Entry]:
+    def _entries(self, products: Sequence[str], contents: Sequence[str], types: Sequence[str]) -> Iterator[Entry]:
         catalogue = self._catalogue
         about = catalogue.product_of(Kind.CONTENTS)
         for place in range(max(len(products), len(contents))):
@@ -139,12 +156,6 @@ class EvidenceFinder:
 def is_input(key: str) -> bool:
     """Whether a model may read a column of a row: the times at which rows became true are none of its business."""
     return key.rpartition("__")[2] not in _NO_INPUT
-
-
-def present_views(features: Features) -> list[str]:
-    """The views of which the customer has something."""
-    known = {key.partition("__")[0] for key, value in features.items() if _is_there(value) and is_input(key)}
-    return [view for views in VIEWS.values() for view in views if view in known]
 
 
 def drop(features: Features, views: Sequence[str]) -> Features:
@@ -180,10 +191,6 @@ def _spending(features: Features) -> list[str]:
 def _list(features: Features, column: str) -> Sequence[Any]:
     value = features.get(feature_name(HISTORY, column))
     return () if value is None else value
-
-
-def _is_there(value: Any) -> bool:
-    return value is not None and not (_is_list(value) and len(value) == 0)
 
 
 def _is_list(value: Any) -> bool:

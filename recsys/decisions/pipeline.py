@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Self
 import numpy as np
 
 from recsys.decisions.catalogue import Catalogue
-from recsys.decisions.evidence import EvidenceFinder
+from recsys.decisions.evidence import EvidenceFinder, Row
 from recsys.decisions.explanation import Explainer, ExplanationConfig, Reason, Subject, falls_of
 from recsys.decisions.exploration import Explorer, Places, best_places
 from recsys.decisions.scoring import Features, ScoreArray, Scorer, States, Understanding, score_all, understand
@@ -208,8 +208,9 @@ class DecisionPipeline:
         states: States | None = None
         subject = Subject(language)
         if features is not None and len(missing) < len(self.scorer.modalities):
-            subject = self._subject(features, known, request, language)
-            rows = [features, *self.finder.without_each(features, subject.evidence)]
+            row = self.finder.read(features)
+            subject = self._subject(row, known, request, language)
+            rows = [features, *self.finder.without_each(row, subject.evidence)]
             states = self.scorer.encode(rows, [request.now] * len(rows), request.context.channel)
         whole = Understanding(None if states is None else states[:1], np.array([states is not None]), (missing,))
         mode = whole.mode(0) if readable else ServingMode.SAFE
@@ -218,12 +219,12 @@ class DecisionPipeline:
         explorer = Explorer(self.policy.pack.exploration.rate, request.seed or "") if tried else None
         return _Scene(known, subject, whole, mode, segment, states, explorer)
 
-    def _subject(self, features: Features, facts: CustomerFacts, request: DecisionRequest, language: str) -> Subject:
+    def _subject(self, row: Row, facts: CustomerFacts, request: DecisionRequest, language: str) -> Subject:
         """The customer as reasons see him: no more of what he has than his own holdings, in his own answer."""
         held = frozenset(facts.held.products[facts.held.open_at(as_instant(request.now))].tolist())
         kinds = {placement.kind for placement in request.placements}
-        evidence = self.finder.find(features, held, kinds)
-        sizes, total = self.finder.sizes(features, evidence)
+        evidence = self.finder.find(row, held, kinds)
+        sizes, total = self.finder.sizes(row, evidence)
         return Subject(language, tuple(evidence), tuple(size / total for size in sizes), held)
 
     def _fill(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.decisions.catalogue import Catalogue
-from recsys.decisions.evidence import Evidence, EvidenceFinder, present_views, without_contents, without_entries
+from recsys.decisions.evidence import Evidence, EvidenceFinder, without_contents, without_entries
 from recsys.decisions.explanation import Explainer, ExplanationConfig, Reason, Subject
 from recsys.decisions.pipeline import DecisionPipeline, DecisionRequest, Placement
 from recsys.decisions.wording import SPENDING_WORDS, TEMPLATES, ReasonCode, nameable
@@ -126,7 +126,7 @@ def test_find_names_views_spending_and_products_not_dismissed_held_first() -> No
     row = {SEGMENT: "young", TEXT: asks_for(1), "customer_transactions__share_fuel_90d": 0.2, **HISTORY}
     row["customer_transactions__share_hotels_90d"] = 0.3
     row["customer_transactions__share_health_90d"] = 0.9
-    found = finder().find(row, {0}, {Kind.CONTENTS})
+    found = finder().find(finder().read(row), {0}, {Kind.CONTENTS})
     views = ("customer_profile", "customer_transactions", "customer_history", "customer_text")
     assert found == [
         *(Evidence(view) for view in views),
@@ -141,7 +141,7 @@ def test_find_names_views_spending_and_products_not_dismissed_held_first() -> No
 def test_find_product_that_may_not_be_named_is_left_out() -> None:
     named = np.ones(PRODUCTS, bool)
     named[10] = False
-    found = EvidenceFinder(catalogue(), named).find(HISTORY, (), {Kind.PRODUCTS})
+    found = EvidenceFinder(catalogue(), named).find(finder().read(HISTORY), (), {Kind.PRODUCTS})
     assert [part.value for part in found] == ["", "p01", "p00"]
 
 
@@ -153,7 +153,7 @@ def test_without_each_removes_exactly_the_evidence() -> None:
         product("p10"),
         Evidence("customer_history", "content_ids", "plain"),
     ]
-    profile, fuel, p10, plain = finder().without_each(row, evidence)
+    profile, fuel, p10, plain = finder().without_each(finder().read(row), evidence)
     assert set(row) - set(profile) == {SEGMENT}
     assert set(row) - set(fuel) == {"customer_transactions__share_fuel_90d"}
     assert p10["customer_history__product_ids"] == ["p00", "", "p06"]
@@ -166,11 +166,11 @@ def test_without_each_removes_exactly_the_evidence() -> None:
 def test_sizes_are_columns_and_entries() -> None:
     row = {SEGMENT: "young", "customer_profile__as_of": 3, TEXT: None, **HISTORY}
     evidence = [Evidence("customer_profile"), Evidence("customer_history"), product("p10")]
-    assert finder().sizes(row, evidence) == ([1, 5, 2], 6)
+    assert finder().sizes(finder().read(row), evidence) == ([1, 5, 2], 6)
 
 
 def test_without_entries_all_of_them_is_without_the_history() -> None:
-    assert present_views(without_entries(HISTORY, range(5))) == []
+    assert without_entries({SEGMENT: "young", **HISTORY}, range(5)) == {SEGMENT: "young"}
     assert without_contents(HISTORY, [1])["customer_history__content_ids"] == ["", "", "p01-b", "p06-a", ""]
 
 
@@ -244,7 +244,7 @@ def test_law_reasons_say_nothing_sensitive_and_point_to_what_is_there(
         assert not is_sensitive(reason.text)
         assert not any(word in reason.text.lower() for word in (*HARDSHIP, *NEVER))
         if reason.evidence is not None:
-            assert reason.evidence.view in present_views(row)
+            assert reason.evidence.view in pipeline.finder.read(row).views
             assert f"{reason.evidence.view}__{reason.evidence.feature}" not in {f"customer_profile__{f}" for f in NEVER}
             assert "health" not in reason.evidence.feature
             assert "gambling" not in reason.evidence.feature
