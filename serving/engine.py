@@ -24,7 +24,7 @@ from recsys.schema import Modality, ServingMode
 from serving.decision_log import DecisionLog, DecisionLogError
 from serving.loading import FeatureReader, ServedModel
 from serving.metrics import Metrics
-from serving.reading import AnswerSources
+from serving.reading import NOTHING_READ, AnswerSources, ReadFeatures
 from serving.recording import Inputs, LoggedVersions, log_entry
 from serving.schemas import (
     UNRECORDED,
@@ -80,12 +80,16 @@ class RecommendationEngine:
         with self._stage("facts"):
             record, held_back = await self._customers.read_facts(customer_id, model.catalogue_revision, now)
             facts = None if record is None else record.as_facts(model.pipeline.catalogue.products)
+            known = record is not None and record.facts is not None
         with self._stage("features"):
-            features = None if facts is None else await self._read_features(model, customer_id, facts, now)
-        inputs = Inputs(customer_id, body, request_id, record, features, now, uuid4().hex, held_back)
+            read = NOTHING_READ if facts is None else await self._read_features(model, customer_id, facts, now)
+            if read.cached and not known:  # he was erased: what is remembered of him is nobody's
+                read = NOTHING_READ
+        features = read.row
+        inputs = Inputs(customer_id, body, request_id, record, features, now, uuid4().hex, held_back, read.cached)
         with self._stage("decide"):
             request = decision_request(inputs, model.pipeline.catalogue)
-            decision = model.pipeline.decide(features, facts, request)
+            decision = with_mode(model.pipeline.decide(features, facts, request), inputs)
         answer = self._answer(model, decision, inputs)
         with self._stage("log"):
             entry = log_entry(decision, answer, inputs, self._versions_of(model))
@@ -117,13 +121,13 @@ class RecommendationEngine:
 
     async def _read_features(
         self, model: ServedModel, customer_id: str, facts: CustomerFacts, now: datetime
-    ) -> Mapping[str, Any] | None:
-        """None where the customer has none, they may not be read, or cannot be."""
+    ) -> ReadFeatures:
+        """No row where the customer has none, they may not be read, or cannot be."""
         policy = model.pipeline.policy
         if policy.profiling_refused(facts, now)[0] or policy.stale(facts, now)[0]:
-            return None
-        features = await self._customers.read_features(customer_id)
-        return None if features is None else without_refused(features, facts, now)
+            return NOTHING_READ
+        read = await self._customers.read_features(customer_id, now)
+        return read if read.row is None else read._replace(row=without_refused(read.row, facts, now))
 
     def _answer(self, model: ServedModel, decision: Decision, inputs: Inputs) -> RecommendationResponse:
         customer_id, decision_id = inputs.customer_id, inputs.decision_id
@@ -175,6 +179,12 @@ class RecommendationEngine:
 
 def _versions(model: ServedModel) -> Versions:
     return Versions.model_construct(model=model.version, policy=model.policy_version, features=model.schema_hash)
+
+
+def with_mode(decision: Decision, inputs: Inputs) -> Decision:
+    """The decision, marked where it rests on what was read some time ago."""
+    personal = decision.mode in (ServingMode.PERSONALISED, ServingMode.PARTIAL)
+    return decision._replace(mode=ServingMode.CACHED) if inputs.cached and personal else decision
 
 
 def emptied(decision: Decision) -> Decision:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from recsys.schema import Kind
+from serving.feature_cache import FeatureCache
 from serving.guard import Guard, GuardConfig, UnavailableError
 from serving.loading import Components, FeatureReader
 from serving.metrics import Metrics
@@ -16,6 +17,18 @@ from serving.store.facts import CustomerRecord, FactStore
 FACT_THREADS = 4
 FEATURE_THREADS = 1
 """Feast's SQLite store has one connection, which is for one thread."""
+
+
+class ReadFeatures(NamedTuple):
+    """What was read of a customer."""
+
+    row: Mapping[str, Any] | None
+    """None: he has none, or they cannot be read: the answer is then what is popular."""
+    cached: bool
+    """Whether it was read some time ago, because it cannot be read now."""
+
+
+NOTHING_READ = ReadFeatures(None, False)
 
 
 class CustomerReader:
@@ -31,6 +44,7 @@ class CustomerReader:
         self.features = components.features
         self._facts = FactStore(components.store)
         self._changes = CatalogueStore(components.store)
+        self._cache = FeatureCache()
         self._sql = Guard("sql", GuardConfig(timeout, FACT_THREADS), metrics)
         self._online = Guard("features", GuardConfig(timeout, FEATURE_THREADS), metrics)
 
@@ -51,12 +65,15 @@ class CustomerReader:
     ) -> tuple[CustomerRecord, Mapping[Kind, Sequence[str]]]:
         return self._facts.read(customer_id, now), self._changes.changed_since(revision)
 
-    async def read_features(self, customer_id: str) -> Mapping[str, Any] | None:
-        """None where he has none, or they cannot be read: the answer is then what is popular."""
+    async def read_features(self, customer_id: str, now: datetime) -> ReadFeatures:
+        """His features; where they cannot be read, those that were read last, if that was a short time ago."""
         try:
-            return await self._online.call(self.features.read_customer, customer_id)
+            row = await self._online.call(self.features.read_customer, customer_id)
         except UnavailableError:
-            return None
+            old = self._cache.get(customer_id, now)
+            return ReadFeatures(old, old is not None)
+        self._cache.put(customer_id, row, now)
+        return ReadFeatures(row, False)
 
     def close(self) -> None:
         """Reads no more."""

@@ -44,6 +44,8 @@ class Inputs(NamedTuple):
     """What is tried out is drawn from it, so that a replay draws the same; empty: nothing is tried out."""
     held_back: Mapping[Kind, Sequence[str]] = NOTHING_HELD_BACK
     """The items that changed after the model was assembled: they are not shown until it knows them as they are."""
+    cached: bool = False
+    """Whether the features were read some time ago, because they could not be read."""
 
 
 class LoggedVersions:
@@ -91,6 +93,7 @@ def log_entry(
         "missing": list(decision.missing),
         "suitability": decision.suitability,
         "language": decision.language,
+        "cached": inputs.cached,
         "held_back": {str(kind): list(ids) for kind, ids in inputs.held_back.items()},
         "versions": versions.now(),
         "rule_ids": versions.rule_ids,

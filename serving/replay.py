@@ -9,7 +9,7 @@ import orjson
 from recsys.decisions.pipeline import Decision
 from recsys.errors import ModelError, RecsysError
 from recsys.schema import EVENT_TIMESTAMP, Kind
-from serving.engine import decision_request
+from serving.engine import decision_request, with_mode
 from serving.loading import ServedModel
 from serving.recording import Inputs, LoggedVersions, candidates_of, reasons_of, shown_at
 from serving.schemas import RecommendationRequest
@@ -98,6 +98,7 @@ class Replayer:
             features=None if features is None else _with_times(features),
             now=logged.created_at,
             decision_id=record["decision_id"],
+            cached=record.get("cached", False),
             held_back={Kind(kind): ids for kind, ids in record.get("held_back", {}).items()},
         )
         return inputs, lost
@@ -105,7 +106,8 @@ class Replayer:
 
 def _decide(model: ServedModel, inputs: Inputs) -> Decision:
     facts = None if inputs.facts is None else inputs.facts.as_facts(model.pipeline.catalogue.products)
-    return model.pipeline.decide(inputs.features, facts, decision_request(inputs, model.pipeline.catalogue))
+    decision = model.pipeline.decide(inputs.features, facts, decision_request(inputs, model.pipeline.catalogue))
+    return with_mode(decision, inputs)
 
 
 def _with_times(features: Mapping[str, Any]) -> dict[str, Any]:
