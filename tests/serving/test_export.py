@@ -1,6 +1,7 @@
 """What the app reported comes back into the dataset: once, whole, and with what the decision log knows of it."""
 
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import orjson
 import polars as pl
 import pytest
 import yaml
+from PIL import Image
 
 from recsys.cli.app import main
 from recsys.data.contract import Dataset
@@ -15,9 +17,11 @@ from recsys.data.validation import validate
 from recsys.errors import DatasetError
 from recsys.home import Home
 from recsys.privacy.suppression import SuppressionList
-from recsys.schema import Table
+from recsys.schema import Kind, Table
 from recsys.testing.tiny_scorer import NOW, tiny_contents, tiny_products
 from serving.export import Exporter, ExportReport
+from serving.export_catalogue import export_catalogue
+from serving.store.catalogue import CatalogueStore, Change
 from serving.testing import Service, add_customer, event, token_of
 
 START = NOW - timedelta(days=30)
@@ -139,6 +143,36 @@ def test_export_that_cannot_write_leaves_the_events_as_they_were(service: Servic
         export(service, dataset)
     assert (dataset.path / "events.parquet").read_bytes() == before
     assert not list(dataset.path.glob(".*"))
+
+
+def put(service: Service, kind: Kind, item_id: str, picture: bytes | None = None, **columns: Any) -> None:
+    row = {"name": "Travel card", "category": "card", "status": "live", **columns}
+    change = Change(str(kind), item_id, service.clock.now, "staff", row, picture, {}, "0" * 16)
+    CatalogueStore(service.store).put(change)
+
+
+def test_export_catalogue_brings_new_and_changed_items_once(service: Service, dataset: Dataset) -> None:
+    file = BytesIO()
+    Image.new("RGB", (9, 9), "teal").save(file, "PNG")
+    products = dataset.path / "products.parquet"
+    pl.read_parquet(products).with_columns(image_path=pl.lit(None, pl.String)).write_parquet(products)
+    put(service, Kind.PRODUCTS, "p-new", file.getvalue(), fee=3.0)
+    put(service, Kind.PRODUCTS, "p01", name="Renamed", status="paused")
+    put(service, Kind.CONTENTS, "k-new", product_id="p-new", status="approved", headline="Fly")
+    put(service, Kind.CONTENTS, "k-lost", product_id="nobody", status="approved")
+    assert export_catalogue(service.store, Dataset.open(dataset.path)) == 3
+    assert export_catalogue(service.store, Dataset.open(dataset.path)) == 0
+    assert validate(dataset.path).findings == []
+    after = Dataset.open(dataset.path)
+    latest = after.scan(Table.PRODUCTS).sort("event_timestamp").unique("product_id", keep="last").collect()
+    rows = {row["product_id"]: row for row in latest.to_dicts()}
+    assert (rows["p01"]["name"], rows["p01"]["status"]) == ("Renamed", "paused")
+    assert "fee" not in rows["p-new"]  # nobody keeps fees here
+    picture = after.image_file(rows["p-new"]["image_path"])
+    assert picture is not None
+    assert picture.read_bytes() == file.getvalue()
+    contents = after.scan(Table.CONTENTS).filter(pl.col("content_id") == "k-new").collect().to_dicts()
+    assert [(row["product_id"], row["headline"]) for row in contents] == [("p-new", "Fly")]
 
 
 def test_export_command_prints_what_it_did(
