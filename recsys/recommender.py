@@ -55,12 +55,12 @@ class Recommender:
         """The second stage; None where validation found it no better than the towers alone."""
         nothing = np.zeros(len(self.content_ids), np.float32)
         self._candidates = {
-            Kind.PRODUCTS: self._with_prior(bundle.vectors.products, bundle.product_prior),
-            Kind.CONTENTS: self._with_prior(bundle.vectors.contents, nothing),
+            Kind.PRODUCTS: self.scaled(bundle.vectors.products, bundle.product_prior),
+            Kind.CONTENTS: self.scaled(bundle.vectors.contents, nothing),
         }
 
-    def _with_prior(self, vectors: np.ndarray, prior: np.ndarray) -> np.ndarray:
-        """[N, D + 1]: scaled vectors, and the popularity that a customer's last component weighs."""
+    def scaled(self, vectors: np.ndarray, prior: np.ndarray) -> np.ndarray:
+        """[N, D] raw vectors as candidates, [N, D + 1]: with the popularity that a customer's last component weighs."""
         with torch.inference_mode():
             scaled = self.model.scale(torch.from_numpy(vectors)).numpy() / self.bundle.manifest.model.temperature
         return np.concatenate([scaled, prior[:, None]], axis=1).astype(np.float32)

@@ -24,7 +24,7 @@ from serving.overload import OverloadMiddleware
 from serving.problems import install_problem_handlers
 from serving.reading import AnswerSources, CustomerReader
 from serving.reload import Reloader, poll_forever
-from serving.routes import audit, consents, events, health, recommendations
+from serving.routes import audit, catalogue, consents, events, health, recommendations
 from serving.settings import Settings
 from serving.store.database import StoreError
 from serving.tokens import TrackingSigner
@@ -65,7 +65,7 @@ def create_app(
     app.add_middleware(OverloadMiddleware, limit=settings.max_in_progress, metrics=metrics)
     app.add_middleware(RequestMiddleware, metrics=metrics)
     install_problem_handlers(app)
-    for module in (recommendations, events, consents, audit, health):
+    for module in (recommendations, events, consents, catalogue, audit, health):
         app.include_router(module.router)
     return app
 
@@ -106,6 +106,7 @@ def build_services(
         store=components.store,
         metrics=metrics,
         clock=clock,
+        catalogue=components.catalogue,
         reloader=None if source is None else Reloader(models, source, metrics),
         signing_key=key,
     )

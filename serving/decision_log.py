@@ -1,5 +1,6 @@
 """Logs decisions off the request's path and never loses one: into the journal first, from there into the SQL store."""
 
+import asyncio
 import logging
 from datetime import datetime
 from itertools import islice
@@ -18,6 +19,8 @@ from serving.store.decisions import DecisionEntry, DecisionStore
 LOGGER = logging.getLogger("recsys.serving")
 JOURNAL_FOLDER: Final = "journal"
 DRAIN_SECONDS: Final = 0.5
+STORE_SECONDS: Final = 0.1
+"""How long an answer waits for the store where the journal cannot be written."""
 CHUNK: Final = 100
 """Decisions a transaction: others who write get a turn in between."""
 
@@ -61,8 +64,10 @@ class DecisionLog:
         except JournalError as error:
             self._failed(error)
             try:
-                await run_in_threadpool(self._decisions.append, [entry])
-            except StoreError as second:
+                # One that comes too late may still be logged: a decision too many in the log, never one too few.
+                async with asyncio.timeout(STORE_SECONDS):
+                    await run_in_threadpool(self._decisions.append, [entry])
+            except (StoreError, TimeoutError) as second:
                 self._failed(second)
                 raise DecisionLogError from second
         else:

@@ -12,12 +12,13 @@ from serving.decision_log import DecisionLog
 from serving.engine import Clock, RecommendationEngine
 from serving.guard import Guard
 from serving.ingest import EventIngestor
+from serving.loading import ItemTaker
 from serving.metrics import Metrics
 from serving.models import ModelHolder
 from serving.problems import ProblemError
 from serving.reload import Reloader
 from serving.store.database import Store
-from serving.tokens import AUDIT, CONSENT, READ, WRITE, InvalidTokenError, Principal, verify
+from serving.tokens import AUDIT, CATALOGUE, CONSENT, READ, WRITE, InvalidTokenError, Principal, verify
 
 BEARER = HTTPBearer(auto_error=False, bearerFormat="JWT", description="`recsys token --customer ID` makes one")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
@@ -36,6 +37,8 @@ class Services:
     store: Store
     metrics: Metrics
     clock: Clock
+    catalogue: ItemTaker | None
+    """None: the catalogue is the model's."""
     reloader: Reloader | None
     """None: what is served stays."""
     signing_key: str
@@ -71,6 +74,7 @@ Reader = Annotated[Principal, Depends(require(READ))]
 Writer = Annotated[Principal, Depends(require(WRITE))]
 ConsentWriter = Annotated[Principal, Depends(require(CONSENT))]
 Auditor = Annotated[Principal, Depends(require(AUDIT))]
+CatalogueWriter = Annotated[Principal, Depends(require(CATALOGUE))]
 
 
 def authorised_customer(principal: Principal, customer_id: str | None) -> str:

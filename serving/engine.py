@@ -1,7 +1,7 @@
 """Answers a request: reads facts and features of one customer, decides, records the decision.
 
 A dependency that fails never fails the request. Without features the answer is what is popular; without facts it is
-what the most restricted customer may see. Only an answer that can be recorded nowhere is not given.
+what the most restricted customer may see. An answer that can be recorded nowhere is empty, and says so.
 """
 
 import math
@@ -13,19 +13,21 @@ from types import MappingProxyType
 from typing import Any, Final
 from uuid import uuid4
 
+from recsys.decisions.catalogue import Catalogue
 from recsys.decisions.evidence import VIEWS
 from recsys.decisions.explanation import Reason
 from recsys.decisions.pipeline import Decision, DecisionRequest, Placement, PlacementDecision, RankedItem
 from recsys.features.spec import feature_name
 from recsys.policy.facts import CustomerFacts, as_instant
 from recsys.policy.rules import RequestContext
-from recsys.schema import Modality
-from serving.decision_log import DecisionLog
+from recsys.schema import Modality, ServingMode
+from serving.decision_log import DecisionLog, DecisionLogError
 from serving.loading import FeatureReader, ServedModel
 from serving.metrics import Metrics
-from serving.reading import AnswerSources
+from serving.reading import NOTHING_READ, AnswerSources, ReadFeatures
 from serving.recording import Inputs, LoggedVersions, log_entry
 from serving.schemas import (
+    UNRECORDED,
     EvidenceOut,
     ItemOut,
     PlacementOut,
@@ -72,22 +74,29 @@ class RecommendationEngine:
     async def recommend(self, customer_id: str, body: RecommendationRequest, request_id: str) -> RecommendationResponse:
         """The answer for one customer, who has been authorised. It is durably logged when it is returned.
 
-        Raises:
-            DecisionLogError: it could be recorded nowhere, so it must not be given.
+        One that can be recorded nowhere must not be given: then there is nothing in it.
         """
         model, now = self.model, self._clock()
         with self._stage("facts"):
-            record = await self._customers.read_facts(customer_id, now)
+            record, held_back = await self._customers.read_facts(customer_id, model.catalogue_revision, now)
             facts = None if record is None else record.as_facts(model.pipeline.catalogue.products)
+            known = record is not None and record.facts is not None
         with self._stage("features"):
-            features = None if facts is None else await self._read_features(model, customer_id, facts, now)
-        inputs = Inputs(customer_id, body, request_id, record, features, now, uuid4().hex)
+            read = NOTHING_READ if facts is None else await self._read_features(model, customer_id, facts, now)
+            if read.cached and not known:  # he was erased: what is remembered of him is nobody's
+                read = NOTHING_READ
+        features = read.row
+        inputs = Inputs(customer_id, body, request_id, record, features, now, uuid4().hex, held_back, read.cached)
         with self._stage("decide"):
-            decision = model.pipeline.decide(features, facts, decision_request(inputs))
+            request = decision_request(inputs, model.pipeline.catalogue)
+            decision = with_mode(model.pipeline.decide(features, facts, request), inputs)
         answer = self._answer(model, decision, inputs)
         with self._stage("log"):
             entry = log_entry(decision, answer, inputs, self._versions_of(model))
-            await self._log.append(entry)
+            try:
+                await self._log.append(entry)
+            except DecisionLogError:
+                decision, answer = emptied(decision), unrecorded(answer)
         self._count(decision)
         return answer
 
@@ -112,13 +121,13 @@ class RecommendationEngine:
 
     async def _read_features(
         self, model: ServedModel, customer_id: str, facts: CustomerFacts, now: datetime
-    ) -> Mapping[str, Any] | None:
-        """None where the customer has none, they may not be read, or cannot be."""
+    ) -> ReadFeatures:
+        """No row where the customer has none, they may not be read, or cannot be."""
         policy = model.pipeline.policy
         if policy.profiling_refused(facts, now)[0] or policy.stale(facts, now)[0]:
-            return None
-        features = await self._customers.read_features(customer_id)
-        return None if features is None else without_refused(features, facts, now)
+            return NOTHING_READ
+        read = await self._customers.read_features(customer_id, now)
+        return read if read.row is None else read._replace(row=without_refused(read.row, facts, now))
 
     def _answer(self, model: ServedModel, decision: Decision, inputs: Inputs) -> RecommendationResponse:
         customer_id, decision_id = inputs.customer_id, inputs.decision_id
@@ -172,13 +181,31 @@ def _versions(model: ServedModel) -> Versions:
     return Versions.model_construct(model=model.version, policy=model.policy_version, features=model.schema_hash)
 
 
+def with_mode(decision: Decision, inputs: Inputs) -> Decision:
+    """The decision, marked where it rests on what was read some time ago."""
+    personal = decision.mode in (ServingMode.PERSONALISED, ServingMode.PARTIAL)
+    return decision._replace(mode=ServingMode.CACHED) if inputs.cached and personal else decision
+
+
+def emptied(decision: Decision) -> Decision:
+    """The decision with nothing to show."""
+    placements = [place._replace(items=[]) for place in decision.placements]
+    return decision._replace(mode=ServingMode.SAFE, placements=placements)
+
+
+def unrecorded(answer: RecommendationResponse) -> RecommendationResponse:
+    """The answer where nothing may be shown because nothing can be recorded."""
+    placements = [place.model_copy(update={"items": []}) for place in answer.placements]
+    return answer.model_copy(update={"mode": ServingMode.SAFE, "notice": UNRECORDED, "placements": placements})
+
+
 def reason_out(reason: Reason) -> ReasonOut:
     """A reason as it goes over the wire."""
     evidence = None if reason.evidence is None else EvidenceOut.model_construct(**reason.evidence._asdict())
     return ReasonOut.model_construct(code=reason.code, text=reason.text, evidence=evidence)
 
 
-def decision_request(inputs: Inputs) -> DecisionRequest:
+def decision_request(inputs: Inputs, catalogue: Catalogue) -> DecisionRequest:
     """What the pipeline is asked; the same when a logged decision is made again."""
     body = inputs.request
     taken = {} if inputs.facts is None else inputs.facts.taken
@@ -186,6 +213,7 @@ def decision_request(inputs: Inputs) -> DecisionRequest:
         now=inputs.now,
         placements=tuple(Placement(place.name, place.kind, place.limit) for place in body.placements),
         context=RequestContext(channel=body.channel, locale=body.locale, taken=taken),
+        candidates=catalogue.without(inputs.held_back) if inputs.held_back else {},
         seed=inputs.decision_id or None,
     )
 

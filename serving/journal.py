@@ -78,8 +78,8 @@ class Journal:
         """Ends the current segment if there is anything in it; returns the finished ones, oldest first."""
         with self._lock:
             if self._size:
-                os.close(self._descriptor)
-                self._descriptor = self._open()
+                finished, self._descriptor = self._descriptor, self._open()  # where that fails, the old one goes on
+                os.close(finished)
             current = self._path(self._segment)
         return [path for path in segments(self.folder) if path != current]
 
@@ -96,12 +96,19 @@ class Journal:
 
     def _open(self) -> int:
         """Starts the next segment; its name must outlive a power cut too."""
-        self._segment, self._size = self._segment + 1, 0
-        path = self._path(self._segment)
+        path = self._path(self._segment + 1)
+        path.unlink(missing_ok=True)  # of an attempt that a full disk ended; nothing was written to it
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-        folder = os.open(self.folder, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+        try:
+            folder = os.open(self.folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError:
+            os.close(descriptor)
+            raise
+        self._segment, self._size = self._segment + 1, 0
         return descriptor
 
     def _path(self, segment: int) -> Path:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
@@ -34,12 +35,16 @@ class LiveServer:
         home: the state directory.
         log: where the server's output goes.
         port: by default a free one.
+        environment: beside this process's own.
     """
 
-    def __init__(self, home: Path, log: Path, port: int | None = None) -> None:
+    def __init__(
+        self, home: Path, log: Path, port: int | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.home = home
         self.log = log
         self.port = port or free_port()
+        self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -53,16 +58,26 @@ class LiveServer:
         Raises:
             RuntimeError: it ended, or was not ready in time; the error holds its log.
         """
-        arguments = [str(command_line()), "--home", str(self.home), "serve", "--port", str(self.port)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **self._environment}
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(arguments, stdout=log, stderr=subprocess.STDOUT, env=environment)
+            self._process = subprocess.Popen(self.arguments(), stdout=log, stderr=subprocess.STDOUT, env=environment)
         deadline = time.monotonic() + START_SECONDS
         while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise RuntimeError(f"the server did not get ready:\n{self.log.read_text()}")
             time.sleep(0.05)
+
+    def arguments(self) -> list[str]:
+        """The command that it is."""
+        return [str(command_line()), "--home", str(self.home), "serve", "--port", str(self.port)]
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        if self._process is None:
+            raise RuntimeError("the server was not started")
+        return self._process.pid
 
     def stop(self) -> int:
         """Asks it to end, waits, and returns its exit code."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from sqlalchemy.exc import SQLAlchemyError
 
 from recsys.bundle import Bundle, BundleManifest
 from recsys.config import read_yaml
@@ -21,12 +22,20 @@ from recsys.policy.facts import CustomerFacts
 from recsys.policy.pack import PolicyPack, load_pack
 from recsys.policy.registry import pack_in_force
 from recsys.schema import Kind, PolicyName
+from serving.items import NewItem
 from serving.settings import Settings
+from serving.store.catalogue import CatalogueStore, Revision
 from serving.store.database import Store
 
 REGISTERED_MODEL = "recommender"
 CHAMPION = "champion"
+_ANSWERS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""What MLflow says where there is no such model or alias; anything else is no answer."""
 _NO_CHAMPION = "no champion in {home}: train and promote one with `recsys train DATASET`"
+
+
+class NoChampionError(ModelError):
+    """The registry answers, and what it says is that no version is the champion."""
 
 
 class FeatureReader(Protocol):
@@ -54,7 +63,9 @@ class ServedModel(NamedTuple):
     schema_hash: str
     event_weights: Mapping[str, float]
     catalogue_version: str = ""
-    """Digest of the items, with all that is known of them."""
+    """Digest of the items that it was trained with, with all that is known of them, and `+` the revision."""
+    catalogue_revision: int = 0
+    """The last change of the catalogue that is in it."""
 
     @property
     def policy_version(self) -> str:
@@ -88,6 +99,27 @@ class ModelSource(Protocol):
             ConfigError: it has, and is not valid.
         """
 
+    def catalogue(self) -> int:
+        """The number of the last change of the catalogue.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+
+
+class ItemTaker(Protocol):
+    """Takes items of the catalogue in; `serving.live_catalogue.LiveCatalogue` is the real one."""
+
+    store: CatalogueStore
+
+    def put(self, item: NewItem, subject: str, now: datetime) -> Revision:
+        """Stores an item, durably.
+
+        Raises:
+            RefusedItemError: it cannot be taken; nothing was stored.
+            StoreError: nothing was stored.
+        """
+
 
 @dataclass(frozen=True)
 class Components:
@@ -98,6 +130,8 @@ class Components:
     store: Store
     source: ModelSource | None = None
     """Of newer models and policies; None: what is served stays."""
+    catalogue: ItemTaker | None = None
+    """Takes items in; None: the catalogue is the model's."""
 
 
 class Champion(NamedTuple):
@@ -134,7 +168,7 @@ def find_champion(home: Path, version: str | None = None) -> Champion:
         folder = mlflow.artifacts.download_artifacts(artifact_uri=source, tracking_uri=uri)
     except mlflow.exceptions.MlflowException as error:
         raise ModelError(f"the registry of {home} has no version {version} of the model any more") from error
-    except OSError as error:
+    except (OSError, SQLAlchemyError) as error:
         raise ModelError(f"the champion of {home} cannot be read ({error}): train again") from error
     return Champion(version, Path(folder) / "artifacts" / "bundle")
 
@@ -151,7 +185,11 @@ def champion_version(home: Path) -> str:
     try:
         return str(mlflow.MlflowClient(uri, uri).get_model_version_by_alias(REGISTERED_MODEL, CHAMPION).version)
     except mlflow.exceptions.MlflowException as error:
-        raise ModelError(_NO_CHAMPION.format(home=home)) from error
+        if error.error_code in _ANSWERS:
+            raise NoChampionError(_NO_CHAMPION.format(home=home)) from error
+        raise ModelError(f"the registry of {home} does not answer: {error}") from error
+    except SQLAlchemyError as error:
+        raise ModelError(f"the registry of {home} cannot be read: {type(error).__name__}") from error
 
 
 def registry_uri(home: Path) -> str:

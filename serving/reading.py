@@ -1,18 +1,34 @@
 """Reads what is known of a customer, from stores that may be slow or down."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from recsys.schema import Kind
+from serving.feature_cache import FeatureCache
 from serving.guard import Guard, GuardConfig, UnavailableError
 from serving.loading import Components, FeatureReader
 from serving.metrics import Metrics
 from serving.models import ModelHolder
+from serving.recording import NOTHING_HELD_BACK
+from serving.store.catalogue import CatalogueStore
 from serving.store.facts import CustomerRecord, FactStore
 
 FACT_THREADS = 4
 FEATURE_THREADS = 1
 """Feast's SQLite store has one connection, which is for one thread."""
+
+
+class ReadFeatures(NamedTuple):
+    """What was read of a customer."""
+
+    row: Mapping[str, Any] | None
+    """None: he has none, or they cannot be read: the answer is then what is popular."""
+    cached: bool
+    """Whether it was read some time ago, because it cannot be read now."""
+
+
+NOTHING_READ = ReadFeatures(None, False)
 
 
 class CustomerReader:
@@ -27,22 +43,37 @@ class CustomerReader:
     def __init__(self, components: Components, metrics: Metrics, timeout: float) -> None:
         self.features = components.features
         self._facts = FactStore(components.store)
+        self._changes = CatalogueStore(components.store)
+        self._cache = FeatureCache()
         self._sql = Guard("sql", GuardConfig(timeout, FACT_THREADS), metrics)
         self._online = Guard("features", GuardConfig(timeout, FEATURE_THREADS), metrics)
 
-    async def read_facts(self, customer_id: str, now: datetime) -> CustomerRecord | None:
-        """None where they cannot be read: the customer is then treated as the most restricted there is."""
-        try:
-            return await self._sql.call(self._facts.read, customer_id, now)
-        except UnavailableError:
-            return None
+    async def read_facts(
+        self, customer_id: str, revision: int, now: datetime
+    ) -> tuple[CustomerRecord | None, Mapping[Kind, Sequence[str]]]:
+        """The customer's facts, and the items that changed after a revision of the catalogue.
 
-    async def read_features(self, customer_id: str) -> Mapping[str, Any] | None:
-        """None where he has none, or they cannot be read: the answer is then what is popular."""
+        None where they cannot be read: the customer is then treated as the most restricted there is.
+        """
         try:
-            return await self._online.call(self.features.read_customer, customer_id)
+            return await self._sql.call(self._facts_and_changes, customer_id, revision, now)
         except UnavailableError:
-            return None
+            return None, NOTHING_HELD_BACK
+
+    def _facts_and_changes(
+        self, customer_id: str, revision: int, now: datetime
+    ) -> tuple[CustomerRecord, Mapping[Kind, Sequence[str]]]:
+        return self._facts.read(customer_id, now), self._changes.changed_since(revision)
+
+    async def read_features(self, customer_id: str, now: datetime) -> ReadFeatures:
+        """His features; where they cannot be read, those that were read last, if that was a short time ago."""
+        try:
+            row = await self._online.call(self.features.read_customer, customer_id)
+        except UnavailableError:
+            old = self._cache.get(customer_id, now)
+            return ReadFeatures(old, old is not None)
+        self._cache.put(customer_id, row, now)
+        return ReadFeatures(row, False)
 
     def close(self) -> None:
         """Reads no more."""

@@ -5,9 +5,10 @@ made so that `serving.replay` can decide again from them alone.
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from recsys.decisions.explanation import Reason
 from recsys.decisions.pipeline import Decision, PlacementDecision
 from recsys.policy.engine import PolicyEngine
+from recsys.schema import Kind
 from serving.loading import ServedModel
 from serving.schemas import RecommendationRequest, RecommendationResponse
 from serving.store.chain import canonical, digest
@@ -22,6 +24,9 @@ from serving.store.decisions import DecisionEntry
 from serving.store.facts import CustomerRecord
 
 SALT_BYTES: Final = 16
+
+
+NOTHING_HELD_BACK: Final[Mapping[Kind, Sequence[str]]] = MappingProxyType({})
 
 
 class Inputs(NamedTuple):
@@ -37,6 +42,10 @@ class Inputs(NamedTuple):
     now: datetime
     decision_id: str = ""
     """What is tried out is drawn from it, so that a replay draws the same; empty: nothing is tried out."""
+    held_back: Mapping[Kind, Sequence[str]] = NOTHING_HELD_BACK
+    """The items that changed after the model was assembled: they are not shown until it knows them as they are."""
+    cached: bool = False
+    """Whether the features were read some time ago, because they could not be read."""
 
 
 class LoggedVersions:
@@ -84,6 +93,8 @@ def log_entry(
         "missing": list(decision.missing),
         "suitability": decision.suitability,
         "language": decision.language,
+        "cached": inputs.cached,
+        "held_back": {str(kind): list(ids) for kind, ids in inputs.held_back.items()},
         "versions": versions.now(),
         "rule_ids": versions.rule_ids,
         "placements": [shown_at(place) for place in decision.placements],

@@ -24,6 +24,7 @@ class Part(StrEnum):
     REGISTRY = "registry"
     MODEL = "model"
     POLICY = "policy"
+    CATALOGUE = "catalogue"
 
 
 class Refusal(NamedTuple):
@@ -68,6 +69,7 @@ class Reloader:
         """Looks once. Never raises; for one thread at a time."""
         self._poll_policy()
         self._poll_champion()
+        self._poll_catalogue()
 
     def _poll_policy(self) -> None:
         model = self._models.current
@@ -93,7 +95,7 @@ class Reloader:
         self._accept(Part.REGISTRY)
         if version == self._models.current.registry_version:
             self._accept(Part.MODEL)
-        elif self._may_try(what := f"champion {version}"):
+        elif self._may_try(Part.MODEL, what := f"champion {version}"):
             try:
                 self._swap(self._source.load(version), Part.MODEL)
             except Exception as error:  # whatever is wrong with a bundle: the one that is served stays
@@ -101,8 +103,22 @@ class Reloader:
             else:
                 self._accept(Part.MODEL)
 
-    def _may_try(self, what: str) -> bool:
-        before = self._refusals.get(Part.MODEL)
+    def _poll_catalogue(self) -> None:
+        """Items that changed are held back from answers until this took them over."""
+        model, what = self._models.current, "the catalogue"
+        try:
+            revision = self._source.catalogue()
+            what = f"catalogue {revision}"
+            if revision == model.catalogue_revision:
+                self._accept(Part.CATALOGUE)
+            elif self._may_try(Part.CATALOGUE, what):
+                self._swap(self._source.load(model.registry_version), Part.CATALOGUE)
+                self._accept(Part.CATALOGUE)
+        except Exception as error:  # whatever is wrong with an item: what is served stays, without those that changed
+            self._refuse(Part.CATALOGUE, what, error)
+
+    def _may_try(self, part: Part, what: str) -> bool:
+        before = self._refusals.get(part)
         return before is None or before.what != what or self._timer() - before.since >= RETRY_SECONDS
 
     def _swap(self, model: ServedModel, part: Part) -> None:

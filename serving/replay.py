@@ -8,8 +8,8 @@ import orjson
 
 from recsys.decisions.pipeline import Decision
 from recsys.errors import ModelError, RecsysError
-from recsys.schema import EVENT_TIMESTAMP
-from serving.engine import decision_request
+from recsys.schema import EVENT_TIMESTAMP, Kind
+from serving.engine import decision_request, with_mode
 from serving.loading import ServedModel
 from serving.recording import Inputs, LoggedVersions, candidates_of, reasons_of, shown_at
 from serving.schemas import RecommendationRequest
@@ -34,10 +34,11 @@ class Replayer:
 
     Args:
         decisions: the log.
-        load: gets the model of a registry version; raises a ModelError where it is gone.
+        load: gets the model of a registry version with a revision of the catalogue; raises a ModelError where it is
+            gone.
     """
 
-    def __init__(self, decisions: DecisionStore, load: Callable[[str], ServedModel]) -> None:
+    def __init__(self, decisions: DecisionStore, load: Callable[[str, int], ServedModel]) -> None:
         self._decisions = decisions
         self._load = load
 
@@ -57,7 +58,8 @@ class Replayer:
         changed += lost
         version = record["versions"]["model"]
         try:
-            model = self._load(version.rpartition("@")[2])
+            revision = record["versions"].get("catalogue", "").partition("+")[2]
+            model = self._load(version.rpartition("@")[2], int(revision or 0))
         except ModelError as error:
             return Replay(decision_id, False, [*changed, f"model: {version} cannot be loaded ({error})"], [])
         changed += _changed_versions(record["versions"], LoggedVersions(model).now())
@@ -96,13 +98,16 @@ class Replayer:
             features=None if features is None else _with_times(features),
             now=logged.created_at,
             decision_id=record["decision_id"],
+            cached=record.get("cached", False),
+            held_back={Kind(kind): ids for kind, ids in record.get("held_back", {}).items()},
         )
         return inputs, lost
 
 
 def _decide(model: ServedModel, inputs: Inputs) -> Decision:
     facts = None if inputs.facts is None else inputs.facts.as_facts(model.pipeline.catalogue.products)
-    return model.pipeline.decide(inputs.features, facts, decision_request(inputs))
+    decision = model.pipeline.decide(inputs.features, facts, decision_request(inputs, model.pipeline.catalogue))
+    return with_mode(decision, inputs)
 
 
 def _with_times(features: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,9 +25,9 @@ def serve(settings: Settings, workers: int = 1) -> None:
         RecsysError: the service did not start for another reason.
     """
     with closing(listen(settings.host, settings.port)) as listener:
-        from serving.loading import check_ready
+        from serving.champion import check_start
 
-        check_ready(settings)
+        check_start(settings)
         if workers == 1:
             _serve_here(settings, listener)
         else:

@@ -1,7 +1,7 @@
 """What goes over the wire."""
 
 from datetime import date, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -11,6 +11,7 @@ Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128, patt
 """An id: no control characters, so that it can go into a log or a header."""
 Purpose = Literal[CONSENT_PURPOSES]  # type: ignore[valid-type]
 Locale = Annotated[str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*$")]
+UNRECORDED: Final = "unrecorded"
 MAX_PLACEMENTS = 10
 MAX_LIMIT = 50
 MAX_EVENTS = 500
@@ -128,6 +129,9 @@ class RecommendationResponse(WireModel):
     locale_served: str
     versions: Versions
     generated_at: datetime
+    notice: Literal["unrecorded"] | None = Field(
+        default=None, description="Why nothing is shown: `unrecorded` where no decision can be logged; ask again later"
+    )
     placements: list[PlacementOut]
 
 

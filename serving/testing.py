@@ -16,7 +16,7 @@ from serving.store.consents import ConsentStore, GivenConsent
 from serving.store.database import Store
 from serving.store.decisions import DecisionStore, LoggedDecision
 from serving.store.tables import customer_facts, dataset_facts
-from serving.tokens import AUDIT, CONSENT, READ, WRITE, issue_token
+from serving.tokens import AUDIT, CATALOGUE, CONSENT, READ, WRITE, issue_token
 
 SIGNING_KEY: Final = "only for tests " * 4
 WEIGHTS = {"view": 1.0, "click": 1.0, "apply": 3.0, "convert": 5.0}
@@ -144,7 +144,7 @@ def token_of(customer_id: str | None, *scopes: str, lifetime: timedelta = timede
     return issue_token(
         SIGNING_KEY,
         subject=customer_id or "service",
-        scopes=scopes or (READ, WRITE, CONSENT, AUDIT),
+        scopes=scopes or (READ, WRITE, CONSENT, AUDIT, CATALOGUE),
         customer_id=customer_id,
         lifetime=lifetime,
     )

@@ -18,6 +18,7 @@ READ: Final = "recommendations:read"
 WRITE: Final = "events:write"
 CONSENT: Final = "consents:write"
 AUDIT: Final = "audit:read"
+CATALOGUE: Final = "catalogue:write"
 _SIGNATURE_BYTES: Final = 16
 
 

@@ -46,6 +46,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "policy": MODELS,
     "bundle": CHOOSING | {"ranking", "decisions", "campaigns"},
     "recommender": CHOOSING | {"ranking", "bundle", "metrics"},
+    "extension": CHOOSING | {"ranking", "bundle", "recommender"},  # a trained model with items that came later
     "decisions": CHOOSING | {"ranking", "bundle", "recommender"},
     "campaigns": CHOOSING | {"bundle", "recommender", "decisions", "metrics"},
     "metrics": frozenset({"schema"}),

@@ -153,6 +153,10 @@ class Tracker:
         self._crown(version, approver, now)
         return RegisteredVersion(version, found.run_id or "", True, GATE_PASSED)
 
+    def crown_unproven(self, version: str) -> None:
+        """Moves the alias whatever the gate said: to measure the speed of a service that nobody is served by."""
+        self._client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, version)
+
     def card(self, version: str) -> dict[str, Any]:
         """The model card of a version, as it stands after the latest approval.
 

@@ -13,7 +13,9 @@ from rich.console import Console
 
 from recsys.cli.audit import audit_commands
 from recsys.cli.benchmark import benchmark
+from recsys.cli.benchmark_serving import benchmark_serving
 from recsys.cli.erase import erase
+from recsys.cli.export_events import export_events
 from recsys.cli.fairness import fairness
 from recsys.cli.faithfulness import faithfulness
 from recsys.cli.model_card import model_card
@@ -46,7 +48,9 @@ importers = typer.Typer(no_args_is_help=True, help="Bring a public dataset into 
 app.add_typer(importers, name="import")
 app.add_typer(audit_commands(), name="audit")
 app.command()(benchmark)
+app.command("benchmark-serving")(benchmark_serving)
 app.command()(erase)
+app.command("export-events")(export_events)
 app.command()(fairness)
 app.command("model-card")(model_card)
 app.command()(promote)

@@ -65,14 +65,19 @@ def replay(
     """
     import torch
 
-    from serving.loading import assemble, load_champion
+    from serving.live_catalogue import open_live_catalogue
+    from serving.loading import load_champion
     from serving.replay import Replayer
     from serving.store.decisions import DecisionStore
 
     with open_log(context.obj) as (store, settings), console.status("deciding again"):
         torch.set_num_threads(settings.torch_threads)  # another number of threads adds in another order
-        load = Replayer(DecisionStore(store), lambda version: assemble(load_champion(settings.home, version)))
-        found = load.replay(decision)
+        catalogue = open_live_catalogue(store, context.obj)
+        replayer = Replayer(
+            DecisionStore(store),
+            lambda version, revision: catalogue.assemble(load_champion(settings.home, version), revision),
+        )
+        found = replayer.replay(decision)
     word = "[green]identical[/green]" if found.identical else "[red]not identical[/red]"
     lines = [f"{word}: decision {plain(decision)}"]
     lines += [f"  differs: {plain(name)}" for name in found.differences]
@@ -93,12 +98,13 @@ def why_not(
 
     Example: recsys audit why-not c0000001 p0007
     """
-    from serving.loading import assemble, load_champion
+    from serving.live_catalogue import open_live_catalogue
+    from serving.loading import load_champion
     from serving.store.facts import FactStore
     from serving.why_not import why_not as ask
 
     with open_log(context.obj) as (store, settings), console.status("asking the rules"):
-        model = assemble(load_champion(settings.home))
+        model = open_live_catalogue(store, context.obj).assemble(load_champion(settings.home))
         found = ask(model, FactStore(store), customer, product, datetime.now(UTC), channel)
     rules = [{**rule._asdict(), "effective_from": rule.effective_from.isoformat()} for rule in found.rules]
     lines = [f"{plain(customer)} and {plain(product)} under {found.policy} (risk assessment: {found.suitability})"]

@@ -30,12 +30,13 @@ def explain(
     from serving.explain import Sources
     from serving.explain import explain as ask
     from serving.features import OnlineFeatures
-    from serving.loading import assemble, load_champion
+    from serving.live_catalogue import open_live_catalogue
+    from serving.loading import load_champion
     from serving.store.facts import FactStore
 
     with open_log(context.obj) as (store, settings), console.status("taking the score apart"):
         torch.set_num_threads(settings.torch_threads)
-        model = assemble(load_champion(settings.home))
+        model = open_live_catalogue(store, context.obj).assemble(load_champion(settings.home))
         sources = Sources(FactStore(store), OnlineFeatures(settings.home))
         found = ask(model, sources, (customer, product), datetime.now(UTC), channel)
     account = found.account

@@ -1,6 +1,6 @@
 """The items that can be shown, as decisions see them: their facts for the policy and their words for people."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -60,6 +60,12 @@ class Catalogue:
         """[N]: true for the items named by `ids`; an id that is not in the catalogue names nothing."""
         wanted = set(ids)
         return np.array([item in wanted for item in self.ids(kind)], dtype=bool)
+
+    def without(self, held_back: Mapping[Kind, Sequence[str]]) -> dict[Kind, BoolArray]:
+        """[N] of each kind: all items but those named, and the creatives of products that are."""
+        products = self.mask(Kind.PRODUCTS, held_back.get(Kind.PRODUCTS, ()))
+        contents = self.mask(Kind.CONTENTS, held_back.get(Kind.CONTENTS, ()))
+        return {Kind.PRODUCTS: ~products, Kind.CONTENTS: ~(contents | products[self.product_of(Kind.CONTENTS)])}
 
     def content_index(self, content_id: str) -> int | None:
         """A content's position."""

@@ -1,4 +1,4 @@
-"""Erases a customer from a dataset directory: the one place where a raw table is rewritten, and only when told to."""
+"""Erases a customer from a dataset directory: the one place where raw rows are removed, and only when told to."""
 
 import polars as pl
 

@@ -4,9 +4,8 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
 
-from serving.decision_log import DecisionLogError
 from serving.dependencies import Reader, ServicesDep, authorised_customer
-from serving.problems import RETRY_AFTER_SECONDS, ProblemError, problem_responses
+from serving.problems import problem_responses
 from serving.schemas import RecommendationRequest, RecommendationResponse
 
 router = APIRouter(prefix="/v1", tags=["recommendations"])
@@ -21,7 +20,6 @@ router = APIRouter(prefix="/v1", tags=["recommendations"])
         HTTPStatus.FORBIDDEN,
         HTTPStatus.UNPROCESSABLE_ENTITY,
         HTTPStatus.TOO_MANY_REQUESTS,
-        HTTPStatus.SERVICE_UNAVAILABLE,
     ),
 )
 async def recommend(
@@ -34,8 +32,4 @@ async def recommend(
     # In line, not in a thread: the calls are short, and a thread's p99 is worse by far (stack.md, Serving).
     customer_id = authorised_customer(principal, body.customer_id)
     response.headers["Cache-Control"] = "private, no-store"
-    try:
-        return await services.engine.recommend(customer_id, body, request.state.request_id)
-    except DecisionLogError as error:
-        detail = "the answer cannot be recorded, so it is not given; ask again"
-        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER_SECONDS)}) from error
+    return await services.engine.recommend(customer_id, body, request.state.request_id)

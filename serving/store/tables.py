@@ -12,6 +12,7 @@ from sqlalchemy import (
     Float,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -19,7 +20,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The revision in `migrations/versions` that makes these tables; the store is brought to it when it is opened."""
 
 
@@ -213,4 +214,19 @@ decision_chain = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),  # always 1
     Column("sequence", BigInteger, nullable=False),  # of the last decision; 0: none yet
     Column("hash", String(64), nullable=False),
+)
+
+catalogue_changes = Table(
+    "catalogue_changes",
+    METADATA,
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),  # from 1, without gaps
+    Column("kind", String, nullable=False),  # products or contents
+    Column("item_id", String, nullable=False),
+    Column("changed_at", UtcTime, nullable=False),
+    Column("changed_by", String, nullable=False),  # the subject of the token
+    Column("columns", Text, nullable=False),  # JSON: the item's row, in the columns of the data contract
+    Column("picture", LargeBinary),  # null: it has none
+    Column("features", Text, nullable=False),  # JSON: the feature row that was made of them
+    Column("schema_hash", String(16), nullable=False),  # of the features
+    Index("catalogue_changes_by_item", "kind", "item_id", "revision"),
 )

@@ -138,18 +138,20 @@ def test_recommend_journal_full_goes_into_the_store_at_once(service: Service, mo
     assert 'dependency="decision_log"} 1.0' in service.client.get("/metrics").text
 
 
-def test_recommend_that_can_be_recorded_nowhere_is_not_answered(
+def test_recommend_that_can_be_recorded_nowhere_shows_nothing_and_says_why(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill_disk(monkeypatch)
     rename(service, "decisions", "gone")
     response = service.ask("anna", token_of("anna"))
-    assert response.status_code == 503
-    assert response.headers["retry-after"] == "5"
-    assert response.headers["content-type"] == PROBLEM
+    body = response.json()
+    assert (response.status_code, body["mode"], body["notice"]) == (200, "safe", "unrecorded")
+    assert [place["items"] for place in body["placements"]] == [[]]
+    assert 'recsys_answers_total{mode="safe"} 1.0' in service.client.get("/metrics").text
     monkeypatch.undo()
     rename(service, "gone", "decisions")
-    assert service.ask("anna", token_of("anna")).status_code == 200
+    body = service.ask("anna", token_of("anna")).json()
+    assert (body["mode"], body["notice"]) == ("partial", None)
     assert len(service.logged()) == 1
 
 

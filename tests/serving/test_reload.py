@@ -66,6 +66,9 @@ class MemorySource:
         policy = PolicyName.BANK if int(version) % 2 else PolicyName.EU
         return ServedModel(tiny_pipeline(policy), f"test@{version}", MemoryFeatures().manifest.schema_hash, WEIGHTS)
 
+    def catalogue(self) -> int:
+        return 0
+
     def policy(self, name: PolicyName) -> PolicyPack | None:
         pack, self.pack = self.pack, None
         if isinstance(pack, ConfigError):

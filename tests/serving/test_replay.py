@@ -39,8 +39,8 @@ def decide(service: Service, customer: str = "anna", **body: Any) -> str:
 def replay(service: Service, decision_id: str, model: ServedModel | None = None) -> Replay:
     served: ServedModel = model or service.app.state.services.engine.model
 
-    def load(version: str) -> ServedModel:
-        assert version == VERSION
+    def load(version: str, revision: int) -> ServedModel:
+        assert (version, revision) == (VERSION, served.catalogue_revision)
         return served
 
     return Replayer(DecisionStore(service.store), load).replay(decision_id)
@@ -124,7 +124,7 @@ def test_replay_with_another_catalogue_or_model_that_answers_alike_is_identical_
 def test_replay_without_the_model_says_so(service: Service) -> None:
     decision_id = decide(service)
 
-    def gone(version: str) -> ServedModel:
+    def gone(version: str, revision: int) -> ServedModel:
         raise ModelError(f"no version {version}")
 
     found = Replayer(DecisionStore(service.store), gone).replay(decision_id)
