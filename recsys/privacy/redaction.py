@@ -24,7 +24,7 @@ _FLAG: Final = "|".join((numbers.FLAG, contacts.FLAG, names.FLAG))
 _HIDING: Final = r"[\u00ad\u200b\u2060\ufeff]"
 """Characters that nobody sees, and that would split a number."""
 _MAX_PASSES: Final = 5
-"""A placeholder can uncover what its text announced ('I am [NAME]'): passes until nothing is found, a handful at most."""
+"""A placeholder can uncover what its text announced ('I am [NAME]'): so it passes until nothing is found."""
 _NORMAL: Final = str.maketrans(
     {
         **{chr(0xFF10 + digit): str(digit) for digit in range(10)},
