@@ -8,6 +8,7 @@ from recsys.modeling.encoding import EncodingConfig
 from recsys.modeling.two_tower import TwoTowerConfig
 from recsys.retrieval.popularity import PopularityConfig
 from training.fairness.config import FairnessConfig
+from training.labels import LabelsConfig
 from training.loop import LoopConfig
 from training.ranking_config import RankingConfig
 
@@ -35,6 +36,7 @@ class TrainConfig(BaseConfig):
 
     features: FeatureConfig = FeatureConfig()
     encoding: EncodingConfig = EncodingConfig()
+    labels: LabelsConfig = LabelsConfig()
     model: TwoTowerConfig = TwoTowerConfig()
     loop: LoopConfig = LoopConfig()
     popularity: PopularityConfig = PopularityConfig()

@@ -39,6 +39,7 @@ from training.examples import (
     point_in_time,
     select_labels,
 )
+from training.labels import LabelsConfig, choose_labels
 from training.point_in_time import join_features
 
 _JOIN_CHUNK = 100_000
@@ -159,7 +160,9 @@ class Prepared:
 class DatasetBuilder:
     """Reads labels with their features out of the feature store, for one selection of parts at a time."""
 
-    def __init__(self, dataset: Dataset, home: Path, config: EncodingConfig) -> None:
+    def __init__(
+        self, dataset: Dataset, home: Path, config: EncodingConfig, labels: LabelsConfig | None = None
+    ) -> None:
         self.dataset = dataset
         self.home = home
         self.manifest = FeatureManifest.read(home / "features")
@@ -167,7 +170,7 @@ class DatasetBuilder:
         self.refused = refused_columns(self.manifest, credit)
         """Features that no model may read by the policy in force."""
         self.config = config.model_copy(update={"ignore": (*config.ignore, *(column.key for column in self.refused))})
-        parts = load_parts(dataset)
+        parts = choose_labels(load_parts(dataset), labels or LabelsConfig())
         self.parts = Consent(dataset).keep_now(parts.lazy(), Purpose.PROFILING).collect()
         """Only of customers who agreed to profiling: the model learns from nobody else."""
 

@@ -69,3 +69,19 @@ def _bars(axes: Any, rows: Sequence[tuple[str, dict[str, float]]], colours: Sequ
         axes.annotate(
             f" {mean:.3f}", (values["high"], position), va="center", xytext=(3, 0), textcoords="offset points"
         )
+
+
+def plot_ablation(report: dict[str, Any], path: Path) -> None:
+    """What each part is worth, with its interval; those above zero to the right."""
+    rows = [row for row in report["variants"] if row["worth"] is not None][::-1]
+    figure, axes = _figure(8, 1.2 + 0.28 * len(rows))
+    for place, row in enumerate(rows):
+        worth = row["worth"]
+        certain = worth["low"] > 0 or worth["high"] < 0
+        colour = _COLOURS["model"] if certain else _COLOURS["popularity"]
+        axes.plot([worth["low"], worth["high"]], [place, place], color=colour, lw=2)
+        axes.plot(worth["mean"], place, "o", color=colour, ms=5)
+    axes.axvline(0, color=_COLOURS["segment_popularity"], lw=1)
+    axes.set_yticks(range(len(rows)), [row["variant"] for row in rows], fontsize=8)
+    axes.set(xlabel=f"NDCG@{report['k']} lost, 95 % interval (blue: away from zero)", title="What each part is worth")
+    figure.savefig(path)

@@ -20,7 +20,7 @@ from training.approval import GATE_PASSED, GATE_WAITS, Signatures, require_other
 from training.card_text import render_card, render_description
 from training.fairness.plot import plot_fairness
 from training.model_card import Registered, RunRecord, approval_entry, build_card, summarise_fairness
-from training.plots import plot_methods, plot_slices, plot_training
+from training.plots import plot_ablation, plot_methods, plot_slices, plot_training
 from training.train import TrainingOutcome, flatten
 
 REGISTERED_MODEL = "recommender"
@@ -102,6 +102,19 @@ class Tracker:
             (Path(name) / "fairness.json").write_text(json.dumps(report, indent=1))
             plot_fairness(report, Path(name) / "fairness.png")
             self._mlflow.log_artifacts(name, "evaluation")
+
+    def log_ablation(self, report: dict[str, Any], table: str) -> None:
+        """What each part is worth, of the active run: the table, its numbers, and a metric a variant."""
+        for row in report["variants"]:
+            name = re.sub(r"[^A-Za-z0-9_. /-]", "", row["variant"].replace("%", " percent"))
+            self._mlflow.log_metric(f"ndcg/{name}", row["ndcg"]["mean"])
+            if row["worth"] is not None:
+                self._mlflow.log_metric(f"worth/{name}", row["worth"]["mean"])
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "ablation.json").write_text(json.dumps(report, indent=1))
+            (Path(folder) / "ablation.md").write_text(table)
+            plot_ablation(report, Path(folder) / "ablation.png")
+            self._mlflow.log_artifacts(folder, "ablation")
 
     def register(self, run: RunRecord) -> RegisteredVersion:
         """Logs the bundle as a registered model with its card; alias challenger, and champion if nothing stands against

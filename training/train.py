@@ -75,7 +75,7 @@ class Training:
         packer = BundlePacker(self.dataset, self._parts, self.config, self.version, self.manifest.schema_hash)
         say("reading the frozen split")
         split = load_split(self.dataset, self.home)
-        builder = DatasetBuilder(self.dataset, self.home, self.config.encoding)
+        builder = DatasetBuilder(self.dataset, self.home, self.config.encoding, self.config.labels)
         for column in builder.refused:
             say(f"left out of the model by policy {self.pack.name}: {column.key} ({column.kind}: {column.entry})")
         say("joining features to labels")

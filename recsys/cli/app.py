@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from recsys.cli.ablate import ablate
 from recsys.cli.audit import audit_commands
 from recsys.cli.benchmark import benchmark
 from recsys.cli.benchmark_serving import benchmark_serving
@@ -47,6 +48,7 @@ app = typer.Typer(
 importers = typer.Typer(no_args_is_help=True, help="Bring a public dataset into the data contract.")
 app.add_typer(importers, name="import")
 app.add_typer(audit_commands(), name="audit")
+app.command()(ablate)
 app.command()(benchmark)
 app.command("benchmark-serving")(benchmark_serving)
 app.command()(erase)
@@ -191,17 +193,14 @@ def evaluate(
     Example: recsys evaluate bank --json report.json
     """
     from recsys.cli.report import describe_evaluation
-    from recsys.cli.workflows import evaluate_champion, require_writable
+    from recsys.cli.workflows import evaluate_champion, require_writable, write_file
 
     if file is not None:
         require_writable(file)
     with console.status("measuring the champion"):
         report = evaluate_champion(context.obj, directory)
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(file.name + ".partial")
-        temporary.write_text(json.dumps(report, indent=1))
-        temporary.replace(file)
+        write_file(file, json.dumps(report, indent=1))
     emit(report, False, describe_evaluation(report))
 
 

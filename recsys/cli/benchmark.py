@@ -55,7 +55,7 @@ def benchmark(
     Example: recsys benchmark movies --truth answers.parquet --no-model
     """
     from recsys.cli.benchmark_report import describe_benchmark
-    from recsys.cli.workflows import load_config, require_writable
+    from recsys.cli.workflows import load_config, require_writable, write_file
 
     if candidates is not None and truth is None:
         raise typer.BadParameter("--candidates needs --truth: the dataset's own split has its own candidates")
@@ -65,10 +65,7 @@ def benchmark(
         require_writable(file)
     report = run_benchmark(context.obj, directory, methods, recipe, (truth, candidates))
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(file.name + ".partial")
-        temporary.write_text(json.dumps(report, indent=1))
-        temporary.replace(file)
+        write_file(file, json.dumps(report, indent=1))
     emit(report, False, describe_benchmark(report))
 
 

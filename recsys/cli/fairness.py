@@ -28,7 +28,7 @@ def fairness(
     Example: recsys fairness bank --json fairness.json
     """
     from recsys.cli.governance import fairness_of_champion
-    from recsys.cli.workflows import require_writable
+    from recsys.cli.workflows import require_writable, write_file
 
     home: Home = context.obj
     if file is not None:
@@ -36,10 +36,7 @@ def fairness(
     with console.status("measuring the champion by group"):
         report = fairness_of_champion(home, directory)
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(file.name + ".partial")
-        temporary.write_text(json.dumps(report, indent=1))
-        temporary.replace(file)
+        write_file(file, json.dumps(report, indent=1))
     print_fairness(report, console)
 
 

@@ -25,17 +25,14 @@ def faithfulness(
 
     Example: recsys faithfulness bank --customers 500 --json faithfulness.json
     """
-    from recsys.cli.workflows import require_writable
+    from recsys.cli.workflows import require_writable, write_file
 
     if file is not None:
         require_writable(file)
     with console.status("leaving out what reasons name"):
         report = measure_champion(context.obj, directory, (customers, items, draws, seed))
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(file.name + ".partial")
-        temporary.write_text(json.dumps(report, indent=1))
-        temporary.replace(file)
+        write_file(file, json.dumps(report, indent=1))
     emit(report, False, _describe(report))
     if not report["faithful"]:
         raise typer.Exit(1)

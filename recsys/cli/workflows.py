@@ -235,6 +235,14 @@ def require_writable(file: Path) -> None:
         raise RecsysError(f"{file}: cannot be written: {folder} is not a folder that you may write to")
 
 
+def write_file(file: Path, text: str) -> None:
+    """Writes a file as a whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(file.name + ".partial")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(file)
+
+
 def check_schema(home: Home, schema_hash: str) -> None:
     """Refuses a bundle that was trained on other features than the home holds.
 

@@ -1,0 +1,114 @@
+"""`recsys ablate`: what each part of the model is worth."""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import Progress
+
+from recsys.cli.terminal import ConfigOption, DatasetArgument, SetOption, console, emit, make_progress, plain
+from recsys.home import Home
+
+if TYPE_CHECKING:
+    from training.ablation import Variant
+    from training.config import TrainConfig
+    from training.evaluate import Evaluation
+
+EXPERIMENT = "ablation"
+
+
+def ablate(
+    context: typer.Context,
+    directory: DatasetArgument,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds each variant is trained with.")] = 3,
+    only: Annotated[
+        str | None, typer.Option(help="Groups with commas: model, loss, modality, self-supervision, ranker, labels.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The Markdown file to write.")] = Path("ablation.md"),
+    file: Annotated[Path | None, typer.Option("--json", help="Write the report to this file too.")] = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Trains the recipe without each of its parts and writes what each is worth, to Markdown and to MLflow.
+
+    Each variant is trained as often as there are seeds, without the refit, and asked the questions of the frozen split.
+    Nothing is registered or promoted, and nothing is chosen by the table.
+
+    Example: recsys ablate bank --seeds 1 --only model,loss
+
+    Example: recsys ablate bank --out ablation.md --json ablation.json
+    """
+    from recsys.cli.workflows import load_config, require_writable, write_file
+    from training.ablation import to_markdown
+
+    recipe = load_config(config, settings or [])
+    for target in (out, file):
+        if target is not None:
+            require_writable(target)
+    with make_progress() as progress:
+        report = run_ablation(context.obj, directory, recipe, (seeds, only), progress)
+    write_file(out, to_markdown(report))
+    if file is not None:
+        write_file(file, json.dumps(report, indent=1))
+    emit(report, False, [plain(to_markdown(report)), f"written: {out}"])
+
+
+def run_ablation(
+    home: Home, directory: Path, recipe: "TrainConfig", asked: tuple[int, str | None], progress: Progress
+) -> dict[str, Any]:
+    """Features if stale, every variant, the report, MLflow; `asked` is seeds and groups as on the command line.
+
+    Raises:
+        RecsysError: the dataset cannot be used.
+        BadParameter: a group does not exist.
+    """
+    from recsys.cli.workflows import build_features_and_materialise, open_dataset
+    from recsys.features.spec import FeatureManifest
+    from training.ablation import measure, recipe_of, report_ablation, to_markdown, variants_of
+    from training.tracking import Tracker
+    from training.train import Training
+
+    number, only = asked
+    build_features_and_materialise(home, directory, recipe, progress)
+    dataset = open_dataset(home, directory)
+    variants = _chosen(variants_of(FeatureManifest.read(home.path / "features")), only)
+    bar = progress.add_task("ablation", total=len(variants) * number)
+    parts: list[str] = []
+
+    def train(variant: "Variant", seed: int) -> tuple["Evaluation", float]:
+        progress.update(bar, description=f"ablation: {variant.name}, seed {seed}")
+        started = time.perf_counter()
+        changed = recipe_of(variant, recipe, seed)
+        version = hashlib.sha256(changed.model_dump_json().encode()).hexdigest()[:12]
+        outcome = Training(dataset, home.path, changed, f"ablation-{version}").run()
+        outcome.clean_up()
+        parts.append(outcome.evaluation.report["measured_on"])
+        progress.advance(bar)
+        spent = time.perf_counter() - started
+        ndcg = outcome.evaluation.report["methods"]["model"][f"ndcg@{recipe.evaluation.k}"]["mean"]
+        console.print(f"[dim]{variant.name}, seed {seed}: NDCG {ndcg:.4f}, {spent:,.0f} s[/dim]")
+        return outcome.evaluation, spent
+
+    outcomes = measure(variants, range(number), train)
+    report = {"dataset": dataset.config.name, "measured_on": parts[0], **report_ablation(outcomes, recipe.evaluation)}
+    tracker = Tracker(home.path)
+    with tracker.run(f"{dataset.config.name}-{EXPERIMENT}", EXPERIMENT):
+        tracker.log_ablation(report, to_markdown(report))
+    return report
+
+
+def _chosen(variants: list["Variant"], only: str | None) -> list["Variant"]:
+    """The variants of the named groups, with those that they are compared with."""
+    if only is None:
+        return variants
+    wanted = {name.strip() for name in only.split(",") if name.strip()}
+    groups = {variant.group for variant in variants}
+    if not wanted or wanted - groups:
+        unknown = ", ".join(sorted(wanted - groups)) or "nothing"
+        raise typer.BadParameter(f"--only: {unknown} is no group; there are {', '.join(sorted(groups))}")
+    kept = {variant.name for variant in variants if variant.group in wanted}
+    kept |= {variant.beside for variant in variants if variant.name in kept}
+    return [variant for variant in variants if variant.name in kept]

@@ -1,0 +1,94 @@
+"""`recsys ablate`: every variant is a recipe that exists, its worth is what it says, and the files are there."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from recsys.data.splits import PART
+from recsys.features.spec import FeatureManifest
+from recsys.schema import CUSTOMER_ID, EVENT_TYPE
+from tests.end_to_end.conftest import run
+from tests.training.conftest import Governed
+from training.ablation import Outcome, Variant, recipe_of, report_ablation, to_markdown, variants_of
+from training.config import EvaluationConfig, TrainConfig
+from training.labels import LabelsConfig, choose_labels
+from training.tracking import tracking_uri
+
+
+def test_every_variant_changes_the_recipe_and_keeps_the_rest(governed: Governed) -> None:
+    recipe = TrainConfig()
+    variants = variants_of(FeatureManifest.read(governed.home.path / "features"))
+    assert len({variant.name for variant in variants}) == len(variants)
+    assert {variant.beside for variant in variants} <= {variant.name for variant in variants}
+    built = [recipe_of(variant, recipe, 3) for variant in variants]
+    assert len({one.model_dump_json() for one in built}) == len(built)
+    assert all(one.loop.seed == 3 and not one.refit for one in built)
+    assert {"no text", "no image", "no behaviour", "no profile"} <= {variant.name for variant in variants}
+
+
+def test_worth_is_the_paired_difference_to_what_it_is_compared_with() -> None:
+    full, less = np.array([[0.6, 0.4], [0.8, 0.2]]), np.array([[0.5, 0.3], [0.5, 0.3]])
+    popularity = np.zeros(2)
+    outcomes = [
+        Outcome(Variant("default", "model", ()), full, popularity, 2.0),
+        Outcome(Variant("a", "model", ("x=1",)), less, popularity, 1.0),
+        Outcome(Variant("b", "model", ("x=2",), "a"), less, popularity, 1.0),
+    ]
+    report = report_ablation(outcomes, EvaluationConfig(bootstrap_samples=100))
+    default, one, two = report["variants"]
+    assert default["worth"] is None
+    assert one["worth"]["mean"] == pytest.approx(0.1)
+    assert two["worth"] == {"mean": 0.0, "low": 0.0, "high": 0.0, "n": 2}
+    assert default["seed_spread"] == pytest.approx(0.0)
+    table = to_markdown({"dataset": "d", "measured_on": "test", **report})
+    assert "| a | 0.4000 [0.3000, 0.5000] | +0.1000 [" in table
+
+
+def test_choose_labels_hides_acquisitions_of_the_others_and_never_what_is_asked() -> None:
+    rows = pl.DataFrame(
+        {
+            CUSTOMER_ID: [f"c{index % 500}" for index in range(3000)],
+            EVENT_TYPE: ["click", "apply", "convert"] * 1000,
+            PART: ["train"] * 2000 + ["validation"] * 500 + ["test"] * 500,
+        }
+    )
+    few = choose_labels(rows, LabelsConfig(share=0.1))
+    train = few.filter(pl.col(PART) == "train")
+    labelled = train.filter(pl.col(EVENT_TYPE) != "click")
+    assert few.filter(pl.col(PART) != "train").equals(rows.filter(pl.col(PART) != "train"))
+    assert train.filter(pl.col(EVENT_TYPE) == "click").height == 667
+    assert 0.05 < labelled[CUSTOMER_ID].n_unique() / 500 < 0.15
+    more = choose_labels(rows, LabelsConfig(share=0.5))
+    assert set(labelled[CUSTOMER_ID]) <= set(more.filter(pl.col(EVENT_TYPE) != "click")[CUSTOMER_ID])
+    bare = choose_labels(rows, LabelsConfig(next_event=False)).filter(pl.col(PART) == "train")
+    assert set(bare[EVENT_TYPE]) == {"apply", "convert"}
+    assert choose_labels(rows, LabelsConfig()).equals(rows)
+
+
+def test_choose_labels_without_acquisitions_takes_every_positive_as_one() -> None:
+    rows = pl.DataFrame({CUSTOMER_ID: ["a", "b"], EVENT_TYPE: ["rate", "rate"], PART: ["train", "train"]})
+    assert choose_labels(rows, LabelsConfig(next_event=False)).equals(rows)
+
+
+def test_ablate_writes_markdown_json_and_mlflow_and_leaves_no_run_behind(governed: Governed, tmp_path: Path) -> None:
+    import mlflow
+
+    out, file = tmp_path / "table.md", tmp_path / "report.json"
+    small = ["--set", "loop.epochs=1", "--set", "model.tower.dim=16", "--set", "ranking.enabled=false"]
+    small += ["--set", "features.history_length=8", "--set", "loop.device=cpu"]
+    command = ["ablate", governed.dataset.path, "--seeds", 1, "--only", "self-supervision", "--out", out]
+    assert run("--home", governed.home.path, *command, "--json", file, *small) == 0
+    report = json.loads(file.read_text())
+    names = [row["variant"] for row in report["variants"]]
+    assert names == ["default", "no contrastive alignment", "no next-event prediction"]
+    assert all(name in out.read_text() for name in names)
+    assert not list((governed.home.path / "runs").glob("ablation-*"))
+    client = mlflow.MlflowClient(tracking_uri(governed.home.path))
+    experiment = client.get_experiment_by_name(f"{governed.dataset.config.name}-ablation")
+    assert experiment is not None
+    (logged,) = client.search_runs([experiment.experiment_id])
+    assert "worth/no next-event prediction" in logged.data.metrics
+    assert run("--home", governed.home.path, "ablate", governed.dataset.path, "--only", "colour", "--out", out) == 2
