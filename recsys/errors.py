@@ -41,3 +41,11 @@ class SchemaMismatchError(ModelError):
             f"the champion was trained on feature schema {bundle_hash}, the feature store holds {store_hash}: "
             "run `recsys train` on the present features, or restore the features that the champion was trained on"
         )
+
+
+class InfeasibleError(RecsysError):
+    """A campaign whose limits contradict each other."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__("no plan meets all limits: " + "; ".join(reasons))
+        self.reasons = reasons
