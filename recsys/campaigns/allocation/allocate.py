@@ -89,5 +89,5 @@ def _prices(problem: Problem, chosen: np.ndarray, prices: np.ndarray) -> list[Co
         np.asarray(problem.shared @ chosen.astype(np.float64)).ravel() if len(chosen) else np.zeros(len(problem.limit))
     )
     values = prices if len(prices) else np.zeros(len(problem.limit))
-    found = zip(problem.names, problem.limit, used, values, strict=True)
-    return [ConstraintPrice(name, abs(float(l)), abs(float(u)), float(p)) for name, l, u, p in found]
+    rows = zip(problem.names, problem.limit, used, values, strict=True)
+    return [ConstraintPrice(name, abs(float(top)), abs(float(use)), float(price)) for name, top, use, price in rows]

@@ -82,15 +82,15 @@ def fill(problem: Problem, prices: np.ndarray) -> np.ndarray:
     reduced = problem.value - problem.shared.T @ prices
     order = np.lexsort((np.arange(len(reduced)), -reduced))
     filling = _Filling(problem)
-    for row in np.flatnonzero(problem.minimum):
+    for row in np.flatnonzero(problem.minimum).tolist():
         wanted = set(problem.shared[row].indices.tolist())
         filling.take([one for one in order.tolist() if one in wanted], row)
     short = np.flatnonzero(problem.minimum & (filling.used > problem.limit + 1e-9))
     if len(short):
         raise InfeasibleError(
             [
-                f"{problem.names[row]}: {-problem.limit[row]:.0f} wanted, {-filling.used[row]:.0f} reached under the other "
-                "limits"
+                f"{problem.names[row]}: {-problem.limit[row]:.0f} wanted, "
+                f"{-filling.used[row]:.0f} reached under the other limits"
                 for row in short
             ]
         )

@@ -58,9 +58,7 @@ class Problem:
         customer = options[CUSTOMER_ID].rle_id().to_numpy().astype(np.int64)
         group = options.select(pl.struct(CUSTOMER_ID, "category").rank("dense")).to_series().to_numpy().astype(np.int64)
         rows = _shared_rows(options, cost, limits)
-        matrix = (
-            sparse.csr_matrix(np.zeros((0, len(value)))) if not rows else sparse.vstack([r[1] for r in rows]).tocsr()
-        )
+        matrix = sparse.vstack([sparse.csr_matrix((0, len(value))), *(row[1] for row in rows)]).tocsr()
         return cls(
             options=options,
             customer=customer,
