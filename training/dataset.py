@@ -141,9 +141,8 @@ def join_customers(home: Path, entities: pl.DataFrame, views: Sequence[str]) -> 
 
 
 def customer_views(manifest: FeatureManifest) -> list[str]:
-    """The customer views that become tokens: all but the history and what it forgets."""
-    sequences = (ViewName.CUSTOMER_HISTORY, ViewName.CUSTOMER_PORTFOLIO)
-    return [v.name for v in manifest.views_of(Entity.CUSTOMER) if v.name not in sequences]
+    """The customer views that become tokens: all but the history."""
+    return [v.name for v in manifest.views_of(Entity.CUSTOMER) if v.name != ViewName.CUSTOMER_HISTORY]
 
 
 @dataclass(frozen=True)

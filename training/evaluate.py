@@ -17,7 +17,6 @@ from recsys.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_m
 from recsys.metrics.coverage import catalogue_coverage
 from recsys.metrics.ranking import RankingMetrics, top_k
 from recsys.modeling.encoding import GROUP_OF_VIEW
-from recsys.modeling.reader import HISTORY_VIEW, PORTFOLIO_VIEW
 from recsys.policy.engine import PolicyEngine
 from recsys.policy.registry import pack_in_force
 from recsys.recommender import Recommender
@@ -190,6 +189,6 @@ def _slices(
 def without(queries: Queries, modality: Modality) -> Queries:
     """The same questions with one modality missing."""
     views = [view for view, group in GROUP_OF_VIEW.items() if group == modality]
-    views += [HISTORY_VIEW, PORTFOLIO_VIEW] if modality is Modality.HISTORY else []
+    views += ["customer_history"] if modality is Modality.HISTORY else []
     gone = [name for name in queries.columns.columns if name.split("__")[0] in views]
     return Queries(**{**vars(queries), "columns": queries.columns.drop(gone)})

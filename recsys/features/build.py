@@ -21,7 +21,6 @@ from recsys.features.customers import plan_profile
 from recsys.features.history import plan_history
 from recsys.features.images import plan_images
 from recsys.features.plan import CustomerRange, Encodings, Sources, ViewPlan, customer_ranges
-from recsys.features.portfolio import plan_portfolio
 from recsys.features.products import plan_products
 from recsys.features.spec import MANIFEST_FILE, Entity, FeatureManifest
 from recsys.features.tables import TableWriter, conform
@@ -117,7 +116,7 @@ def _fingerprint(dataset: Dataset, config: FeatureConfig, progress: Progress | N
 
 
 def _plan(sources: Sources) -> list[ViewPlan]:
-    customer = (plan_profile, plan_behaviour, plan_transactions, plan_history, plan_portfolio, plan_text, plan_images)
+    customer = (plan_profile, plan_behaviour, plan_transactions, plan_history, plan_text, plan_images)
     plans = [plan for make in customer if (plan := make(sources)) is not None]
     return plans + plan_products(sources) + plan_contents(sources)
 

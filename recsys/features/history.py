@@ -65,21 +65,10 @@ def history_rows(events: pl.DataFrame, length: int) -> Iterator[pl.DataFrame]:
     flat[TIMESTAMPS] = events[EVENT_TIMESTAMP].dt.epoch("us").to_arrow()
     for first in range(0, events.height, _CHUNK_ROWS):
         rows = np.arange(first, min(first + _CHUNK_ROWS, events.height))
-        lists = gather_lists(flat, starts[rows], rows)
+        offsets = np.concatenate([[0], np.cumsum(rows - starts[rows] + 1)])
+        entries = np.arange(offsets[-1]) + np.repeat(starts[rows] - offsets[:-1], np.diff(offsets))
+        lists = {
+            name: pl.Series(name, pa.LargeListArray.from_arrays(offsets, values.take(pa.array(entries))))
+            for name, values in flat.items()
+        }
         yield events[rows].select(CUSTOMER_ID, EVENT_TIMESTAMP).with_columns(**lists)
-
-
-def gather_lists(flat: dict[str, pa.Array], starts: np.ndarray, ends: np.ndarray) -> dict[str, pl.Series]:
-    """Slices of flat columns as list columns.
-
-    Args:
-        flat: name to a column of N values.
-        starts: [R] int64 first row of each list.
-        ends: [R] int64 its last row.
-    """
-    offsets = np.concatenate([[0], np.cumsum(ends - starts + 1)])
-    entries = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], np.diff(offsets))
-    return {
-        name: pl.Series(name, pa.LargeListArray.from_arrays(offsets, values.take(pa.array(entries))))
-        for name, values in flat.items()
-    }

@@ -22,8 +22,6 @@ AS_OF = "as_of"
 Feast returns no event timestamp from a historical join, and its SQLite store keeps whole seconds only; as a feature
 it comes back exactly from both, so that age and order can be checked. It is never a model input.
 """
-MOST_PRODUCTS = 500
-"""Of a customer's portfolio; the latest stay."""
 
 
 class ViewName(StrEnum):
@@ -33,7 +31,6 @@ class ViewName(StrEnum):
     CUSTOMER_BEHAVIOUR = "customer_behaviour"
     CUSTOMER_TRANSACTIONS = "customer_transactions"
     CUSTOMER_HISTORY = "customer_history"
-    CUSTOMER_PORTFOLIO = "customer_portfolio"
     CUSTOMER_TEXT = "customer_text"
     CUSTOMER_IMAGES = "customer_images"
     PRODUCT_ATTRIBUTES = "product_attributes"

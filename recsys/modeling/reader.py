@@ -8,13 +8,11 @@ import numpy as np
 import polars as pl
 import torch
 
-from recsys.features.spec import MOST_PRODUCTS
 from recsys.modeling.batches import EntityBatch, HistoryBatch, make_entity_batch
 from recsys.modeling.encoding import Columns, EntityRows, Values
 from recsys.modeling.two_tower import ModelInputs
 
 HISTORY_VIEW = "customer_history"
-PORTFOLIO_VIEW = "customer_portfolio"
 
 
 class HistoryArrays(NamedTuple):
@@ -25,14 +23,10 @@ class HistoryArrays(NamedTuple):
     event_type: np.ndarray
     timestamp: np.ndarray
     length: np.ndarray
-    portfolio: np.ndarray | None = None
-    """[N, E] int64 products touched at any time, padded with -1; what a history of that length forgets."""
 
     def take(self, index: np.ndarray) -> "HistoryArrays":
         """Histories `index`, [B] int."""
-        portfolio = None if self.portfolio is None else self.portfolio[index]
-        product, content, event_type, timestamp, length = (values[index] for values in self[:5])
-        return HistoryArrays(product, content, event_type, timestamp, length, portfolio)
+        return HistoryArrays(*(values[index] for values in self))
 
     def to_batch(self) -> HistoryBatch:
         """The tensors, cut to the longest history among them (at least one step)."""
@@ -97,13 +91,7 @@ class ModelReader:
             event_type=_pad(_rows(event_type.values, self._event_type, 0), lengths, width, 0),
             timestamp=_pad(np.array(timestamp.values, np.int64), lengths, width, 0),
             length=lengths,
-            portfolio=self._read_portfolios(columns, n),
         )
-
-    def _read_portfolios(self, columns: Columns, n: int) -> np.ndarray:
-        found = _flatten(columns.get(f"{PORTFOLIO_VIEW}__product_ids"), n, MOST_PRODUCTS)
-        rows = _rows(found.values, self._product_row, -1)
-        return _pad(rows, found.lengths, int(found.lengths.max(initial=0)), -1)
 
     def customer_batch(self, rows: CustomerRows) -> EntityBatch:
         """The tensors of the customers' columns."""

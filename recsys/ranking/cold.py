@@ -89,7 +89,7 @@ class ColdTables(NamedTuple):
         )
 
     def features(self, had: np.ndarray) -> tuple[list[str], np.ndarray]:
-        """Names, and [B, C, F] float32 of customers who had [B, P] products (zeros and ones)."""
+        """Names, and [B, C, F] float32 of customers who had [B, P] products lately (zeros and ones)."""
         own = had[:, self.warm]
         number = own.sum(axis=1, keepdims=True)
         mean, share = own / np.maximum(number, 1), own / np.sqrt(np.maximum(number, 1))
@@ -186,15 +186,12 @@ class ColdRanker:
 
 
 def had_products(history: HistoryArrays, products: int) -> np.ndarray:
-    """[B, P] float32 of zeros and ones: the products in each history and portfolio."""
+    """[B, P] float32 of zeros and ones: the products in each history."""
     row, step = np.nonzero(
         (np.arange(history.product.shape[1])[None, :] < history.length[:, None]) & (history.product >= 0)
     )
     had = np.zeros((len(history.length), products), np.float32)
     had[row, history.product[row, step]] = 1.0
-    if history.portfolio is not None:
-        row, place = np.nonzero(history.portfolio >= 0)
-        had[row, history.portfolio[row, place]] = 1.0
     return had
 
 

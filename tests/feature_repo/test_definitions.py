@@ -48,7 +48,7 @@ def test_feast_apply_from_the_folder_makes_the_same_registry(fresh_home: Path, a
         {view.name: (view.schema, view.ttl, view.entities) for view in store.list_feature_views()} for store in stores
     ]
     assert views[0] == views[1]
-    assert len(views[0]) == 13
+    assert len(views[0]) == 12
 
 
 def test_definitions_without_a_home_say_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,7 +116,7 @@ def test_materialise_view_that_is_gone_leaves_the_registry(fresh_home: Path, ban
     apply_and_materialise(fresh_home, settings=SQLITE)
     names = {view.name for view in open_store(fresh_home, SQLITE).list_feature_views()}
     assert "customer_transactions" not in names
-    assert len(names) == 12
+    assert len(names) == 11
 
 
 def test_materialise_deleted_database_is_written_anew(fresh_home: Path) -> None:

@@ -127,7 +127,6 @@ def test_build_with_required_tables_only_has_the_views_that_they_feed(encodings_
         "customer_profile",
         "customer_behaviour",
         "customer_history",
-        "customer_portfolio",
         "customer_images",
         "product_attributes",
         "product_text",
@@ -185,4 +184,4 @@ def test_manifest_unknown_view_or_column_is_named(built: BuildReport) -> None:
         built.manifest.view("nothing")
     with pytest.raises(FeatureError, match="no column nothing"):
         built.manifest.view("customer_text").column("nothing")
-    assert len(built.manifest.views_of(Entity.CUSTOMER)) == 7
+    assert len(built.manifest.views_of(Entity.CUSTOMER)) == 6

@@ -8,7 +8,6 @@ from recsys.features.activity import ordered_events
 from recsys.features.build import BuildReport
 from recsys.features.history import history_rows
 from recsys.features.plan import CustomerRange, Sources
-from recsys.features.portfolio import portfolio_rows
 
 
 @pytest.fixture(scope="module")
@@ -58,21 +57,3 @@ def test_history_table_has_no_impression(built: BuildReport, tables: Path) -> No
     types = pl.read_parquet(tables / "customer_history.parquet")["event_types"].explode().unique().to_list()
     assert "click" in types
     assert "impression" not in types
-
-
-@pytest.mark.parametrize("most", [1, 3, 1000])
-def test_portfolio_rows_equal_a_slow_walk(events: pl.DataFrame, most: int) -> None:
-    """As of each row: the distinct products so far; the last row of a customer holds all that he ever touched."""
-    result = pl.concat(portfolio_rows(events, most))
-    expected, seen = [], {}
-    touched = [event for event in events.to_dicts() if event["product_id"] is not None]
-    for event in touched:
-        mine = seen.setdefault(event["customer_id"], [])
-        if event["product_id"] in mine:
-            continue
-        mine.append(event["product_id"])
-        row = (event["customer_id"], event["event_timestamp"], mine[-most:])
-        same_day = expected and expected[-1][0] == row[0] and expected[-1][1].date() == row[1].date()
-        expected[-1 if same_day else len(expected) :] = [row]
-    assert result.rows() == expected
-    assert result.group_by("customer_id").last().height == len(seen)

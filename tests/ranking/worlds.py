@@ -45,7 +45,7 @@ def draw_asked(rng: np.random.Generator, customers: int, products: int, width: i
 
 def join_asked(*parts: Asked) -> Asked:
     """All of their customers."""
-    fields = zip(*(part.history[:5] for part in parts), strict=True)
+    fields = zip(*(part.history for part in parts), strict=True)
     histories = HistoryArrays(*(np.concatenate(values) for values in fields))
     return Asked(histories, np.concatenate([p.now for p in parts]), np.concatenate([p.tower for p in parts]))
 

@@ -179,7 +179,7 @@ def test_join_just_before_an_event_sees_nothing_of_it_or_later(tmp_path: Path) -
     moments = events.select(pl.col("row_id").cast(pl.Int64), KEY, before.alias(AT))
     result = join_features(home, moments, "recommender_v1")
     stamps = [name for name in result.columns if name.endswith("__event_timestamp")]
-    assert len(stamps) == 7
+    assert len(stamps) == 6
     for name in stamps:
         assert result[name].drop_nulls().len() > 0
         assert (result[name] <= moments[AT]).all()
