@@ -13,10 +13,10 @@ from types import MappingProxyType
 from typing import Any, Final
 from uuid import uuid4
 
+from recsys.decisions.answer import Decision, DecisionRequest, Placement, PlacementDecision, RankedItem
 from recsys.decisions.catalogue import Catalogue
 from recsys.decisions.evidence import VIEWS
 from recsys.decisions.explanation import Reason
-from recsys.decisions.pipeline import Decision, DecisionRequest, Placement, PlacementDecision, RankedItem
 from recsys.features.spec import feature_name
 from recsys.policy.facts import CustomerFacts, as_instant
 from recsys.policy.rules import RequestContext

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recsys.decisions.answer import DecisionRequest, Placement
 from recsys.decisions.contributions import ITEM, Contributions, contributions
 from recsys.decisions.explanation import Reason
-from recsys.decisions.pipeline import DecisionPipeline, DecisionRequest, Placement
+from recsys.decisions.pipeline import DecisionPipeline
 from recsys.decisions.scoring import Features
 from recsys.errors import RecsysError
 from recsys.policy.facts import CustomerFacts

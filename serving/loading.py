@@ -12,8 +12,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from recsys.bundle import Bundle, BundleManifest
 from recsys.config import read_yaml
+from recsys.decisions.answer import DecisionRequest, Placement
 from recsys.decisions.catalogue import Catalogue
-from recsys.decisions.pipeline import DecisionPipeline, DecisionRequest, Placement
+from recsys.decisions.pipeline import DecisionPipeline
 from recsys.errors import ConfigError, ModelError, SchemaMismatchError
 from recsys.features.spec import FeatureManifest
 from recsys.home import Home

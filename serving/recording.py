@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from recsys.decisions.answer import Decision, PlacementDecision
 from recsys.decisions.explanation import Reason
-from recsys.decisions.pipeline import Decision, PlacementDecision
 from recsys.policy.engine import PolicyEngine
 from recsys.schema import Kind
 from serving.loading import ServedModel

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from recsys.decisions.pipeline import Decision
+from recsys.decisions.answer import Decision
 from recsys.errors import ModelError, RecsysError
 from recsys.schema import EVENT_TIMESTAMP, Kind
 from serving.engine import decision_request, with_mode

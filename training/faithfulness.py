@@ -12,8 +12,9 @@ import numpy as np
 from pydantic import Field
 
 from recsys.config import BaseConfig
+from recsys.decisions.answer import DecisionRequest
 from recsys.decisions.evidence import HISTORY, Evidence, is_input, without_contents, without_entries
-from recsys.decisions.pipeline import DecisionPipeline, DecisionRequest
+from recsys.decisions.pipeline import DecisionPipeline
 from recsys.decisions.scoring import Features
 from recsys.features.history import CONTENT_IDS, PRODUCT_IDS
 from recsys.features.spec import feature_name

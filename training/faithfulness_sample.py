@@ -9,7 +9,8 @@ import polars as pl
 
 from recsys.bundle import Bundle
 from recsys.data.contract import Dataset
-from recsys.decisions.pipeline import DecisionPipeline, DecisionRequest, Placement
+from recsys.decisions.answer import DecisionRequest, Placement
+from recsys.decisions.pipeline import DecisionPipeline
 from recsys.errors import RecsysError
 from recsys.features.spec import Entity, FeatureManifest
 from recsys.policy.as_of import customer_facts_as_of, taken_before

@@ -13,8 +13,9 @@ from rich.progress import Progress
 from recsys.bundle import Bundle
 from recsys.data.contract import Dataset
 from recsys.data.splits import ORDER_TIMESTAMP, order_timestamps, resolve_split
+from recsys.decisions.answer import DecisionRequest
 from recsys.decisions.catalogue import Catalogue
-from recsys.decisions.pipeline import DecisionPipeline, DecisionRequest
+from recsys.decisions.pipeline import DecisionPipeline
 from recsys.decisions.scoring import Understanding
 from recsys.errors import RecsysError
 from recsys.features.spec import Entity, FeatureManifest

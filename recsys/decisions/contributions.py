@@ -15,8 +15,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.decisions.answer import DecisionRequest
 from recsys.decisions.evidence import VIEWS, drop
-from recsys.decisions.pipeline import DecisionPipeline, DecisionRequest
+from recsys.decisions.pipeline import DecisionPipeline
 from recsys.decisions.scoring import Features
 from recsys.policy.facts import BoolArray
 from recsys.schema import Kind, Modality

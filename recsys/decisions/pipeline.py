@@ -3,13 +3,13 @@
 candidates → policy → score → diversify → explain. What a customer may be shown is decided before anything is ranked.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
+from recsys.decisions.answer import Decision, DecisionRequest, Placement, PlacementDecision, RankedItem
 from recsys.decisions.catalogue import Catalogue
 from recsys.decisions.evidence import EvidenceFinder, Row
 from recsys.decisions.explanation import Explainer, ExplanationConfig, Reason, Subject, falls_of
@@ -18,76 +18,11 @@ from recsys.decisions.scoring import Features, ScoreArray, Scorer, States, Under
 from recsys.decisions.selection import NOTHING, top_k
 from recsys.decisions.wording import nameable, served_language
 from recsys.errors import ModelError
-from recsys.policy.engine import NO_CONTEXT, PolicyEngine, PolicyOutcome, RuleArray
+from recsys.policy.engine import PolicyEngine, PolicyOutcome
 from recsys.policy.facts import BoolArray, CustomerFacts, IntArray, as_instant
-from recsys.policy.rules import RequestContext
-from recsys.schema import Kind, Modality, ServingMode
+from recsys.schema import Kind, ServingMode
 
 DEFAULT_EXPLANATION = ExplanationConfig()
-NO_RULES: Final = np.empty(0, dtype=np.int16)
-NO_SCORES: Final = np.empty(0, dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class Placement:
-    """One place on a screen that wants items."""
-
-    name: str
-    kind: Kind
-    limit: int
-
-
-@dataclass(frozen=True)
-class DecisionRequest:
-    """What is asked for; the same for every customer of a batch."""
-
-    now: datetime
-    """Aware: rules hold to the second."""
-    placements: tuple[Placement, ...] = ()
-    context: RequestContext = NO_CONTEXT
-    candidates: Mapping[Kind, BoolArray] = field(default_factory=dict)
-    """Per kind, [N] or [B, N]: the only items that may be ranked; a kind that is not named: all."""
-    seed: str | None = None
-    """What `decide` draws from where it tries something out; None: it does not."""
-
-
-class RankedItem(NamedTuple):
-    """An item at its place."""
-
-    rank: int
-    """From 1."""
-    product_id: str
-    content_id: str | None
-    title: str
-    score: float
-    reasons: list[Reason]
-    propensity: float = 1.0
-    """The probability with which the item got this place, given what stands above; 1 where nothing is drawn."""
-
-
-class PlacementDecision(NamedTuple):
-    """The items of one placement."""
-
-    name: str
-    kind: Kind
-    items: list[RankedItem]
-    removals: dict[str, int]
-    """How many candidates each rule removed."""
-    rule: RuleArray = NO_RULES
-    """[N], of all items of the kind: the position in `PolicyEngine.rule_ids` of the rule that removed it, or -1."""
-    scores: ScoreArray = NO_SCORES
-    """[N]: what each item was ranked by."""
-
-
-class Decision(NamedTuple):
-    """The answer for one customer."""
-
-    mode: ServingMode
-    missing: tuple[Modality, ...]
-    suitability: str
-    """`valid`, `expired` or `missing`; `unreadable` where the facts could not be read."""
-    language: str
-    placements: list[PlacementDecision]
 
 
 class Ranking(NamedTuple):

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys.decisions.answer import DecisionRequest
 from recsys.decisions.contributions import ITEM, Contributions, contributions, shapley, subsets
-from recsys.decisions.pipeline import DecisionRequest
 from recsys.testing.tiny_scorer import HISTORY, NOW, PRODUCTS, SEGMENT, TEXT, asks_for, tiny_pipeline
 
 WHOLE = {SEGMENT: "young", HISTORY: ["p01"], TEXT: asks_for(4)}

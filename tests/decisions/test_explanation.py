@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys.decisions.answer import DecisionRequest, Placement
 from recsys.decisions.catalogue import Catalogue
 from recsys.decisions.evidence import Evidence, EvidenceFinder, without_contents, without_entries
 from recsys.decisions.explanation import Explainer, ExplanationConfig, Reason, Subject
-from recsys.decisions.pipeline import DecisionPipeline, DecisionRequest, Placement
+from recsys.decisions.pipeline import DecisionPipeline
 from recsys.decisions.wording import SPENDING_WORDS, TEMPLATES, ReasonCode, nameable
 from recsys.features.customers import NEVER
 from recsys.features.spec import ViewName

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from recsys.decisions.answer import DecisionRequest, Placement
 from recsys.decisions.exploration import Explorer, Places, best_places
-from recsys.decisions.pipeline import DecisionPipeline, DecisionRequest, Placement
+from recsys.decisions.pipeline import DecisionPipeline
 from recsys.policy.engine import PolicyEngine
 from recsys.policy.facts import ConsentAnswer, Consents, CustomerFacts
 from recsys.policy.pack import load_pack

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys.decisions.answer import Decision, DecisionRequest, Placement, RankedItem
 from recsys.decisions.catalogue import Catalogue
-from recsys.decisions.pipeline import Decision, DecisionPipeline, DecisionRequest, Placement, RankedItem
+from recsys.decisions.pipeline import DecisionPipeline
 from recsys.decisions.scoring import ScoreArray
 from recsys.errors import ModelError
 from recsys.policy.engine import PolicyEngine

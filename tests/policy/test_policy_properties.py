@@ -19,8 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import recsys.policy
+from recsys.decisions.answer import Decision, DecisionRequest, Placement
 from recsys.decisions.catalogue import Catalogue
-from recsys.decisions.pipeline import Decision, DecisionPipeline, DecisionRequest, Placement
+from recsys.decisions.pipeline import DecisionPipeline
 from recsys.policy.engine import PolicyEngine
 from recsys.policy.facts import Consents, CustomerFacts
 from recsys.policy.pack import PolicyPack

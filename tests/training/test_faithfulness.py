@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from recsys.decisions.answer import Decision, DecisionRequest, Placement
 from recsys.decisions.evidence import Evidence
-from recsys.decisions.pipeline import Decision, DecisionPipeline, DecisionRequest, Placement
+from recsys.decisions.pipeline import DecisionPipeline
 from recsys.decisions.scoring import Features
 from recsys.policy.facts import CustomerFacts
 from recsys.policy.rules import RequestContext
