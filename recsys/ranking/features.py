@@ -62,18 +62,18 @@ def source_scores(tables: ItemTables, asked: Asked) -> Columns:
     weights = _history_weights(asked, len(tables))
     scores: Columns = {}
     for name, matrix in tables.neighbours.items():
-        scores[name] = (weights["all"] @ matrix).toarray()
-        scores[f"{name}_recent"] = (weights["recent"] @ matrix).toarray()
-    if "transition" in tables.neighbours:
-        for step in range(1, _RECENT + 1):
-            scores[f"transition_{step}"] = (weights[f"last_{step}"] @ tables.neighbours["transition"]).toarray()
+        reached = _by_view(weights @ matrix)
+        scores[name], scores[f"{name}_recent"] = reached["all"], reached["recent"]
+        if name == "transition":
+            scores |= {f"transition_{step}": reached[f"last_{step}"] for step in range(1, _RECENT + 1)}
     if tables.factors.shape[1]:
-        scores["factors"] = fold_in(weights["all"], tables.factors) @ tables.factors.T
-    for kind in ("all", "recent", "last_1"):
-        for name, vectors in tables.content.vectors.items():
-            scores[f"{name}_{kind}"] = _unit_rows(weights[kind] @ vectors) @ vectors.T
-        labels = tables.content.labels
-        scores[f"labels_{kind}"] = (_mean_rows(weights[kind]) @ labels @ labels.T).toarray()
+        scores["factors"] = fold_in(weights[: len(asked.now)], tables.factors) @ tables.factors.T
+    for name, vectors in tables.content.vectors.items():
+        near = _by_view(_unit_rows(weights @ vectors) @ vectors.T)
+        scores |= {f"{name}_{view}": near[view] for view in _COMPARED}
+    labels = tables.content.labels
+    alike = _by_view(_mean_rows(weights) @ labels @ labels.T)
+    scores |= {f"labels_{view}": alike[view] for view in _COMPARED}
     return {name: np.asarray(values, np.float32) for name, values in scores.items()}
 
 
@@ -148,22 +148,32 @@ _RANKED = frozenset({"tower", "ease", "transition_recent", "knn_recent"})
 """Whose place in the customer's list is a feature beside the score."""
 
 
-def _history_weights(asked: Asked, products: int) -> dict[str, sparse.csr_matrix]:
-    """[B, P] per name: the distinct products of the history, with recency, and the last few one by one."""
+_VIEWS = ("all", "recent", *(f"last_{step}" for step in range(1, _RECENT + 1)))
+"""How a history is summed up: its distinct products, with recency, and the last few one by one."""
+_COMPARED = ("all", "recent", "last_1")
+"""The views whose content is compared with the candidates'."""
+
+
+def _history_weights(asked: Asked, products: int) -> sparse.csr_matrix:
+    """[V * B, P]: the histories in each of the views; in one matrix, since a product costs more than its numbers."""
     valid = asked.valid
     row, column = np.nonzero(valid)
     product = asked.history.product[row, column]
     from_end = valid.sum(axis=1)[row] - np.cumsum(valid, axis=1)[row, column]
-    shape = (len(valid), products)
+    weight = np.stack([np.ones(len(row)), _DECAY**from_end, *(from_end == step for step in range(_RECENT))])
+    view, entry = np.nonzero(weight)
+    places = (view * len(valid) + row[entry], product[entry])
+    matrix = sparse.csr_matrix(
+        (weight[view, entry].astype(np.float32), places), shape=(len(_VIEWS) * len(valid), products)
+    )
+    matrix.data[: matrix.indptr[len(valid)]] = 1.0
+    return matrix
 
-    def matrix(weight: np.ndarray) -> sparse.csr_matrix:
-        kept = weight > 0
-        return sparse.csr_matrix((weight[kept].astype(np.float32), (row[kept], product[kept])), shape=shape)
 
-    weights = {"all": matrix(np.ones(len(row))), "recent": matrix(_DECAY**from_end)}
-    weights["all"].data[:] = 1.0
-    weights |= {f"last_{step}": matrix(from_end == step - 1) for step in range(1, _RECENT + 1)}
-    return weights
+def _by_view(scores: sparse.csr_matrix | np.ndarray) -> Columns:
+    """[V * B, P] as view to [B, P]."""
+    dense = np.asarray(scores) if isinstance(scores, np.ndarray) else scores.toarray()
+    return dict(zip(_VIEWS, np.split(dense, len(_VIEWS)), strict=True))
 
 
 def _customer(asked: Asked) -> Columns:
@@ -196,4 +206,7 @@ def _unit_rows(vectors: np.ndarray) -> np.ndarray:
 
 
 def _mean_rows(weights: sparse.csr_matrix) -> sparse.csr_matrix:
-    return sparse.diags(1 / np.maximum(np.asarray(weights.sum(axis=1)).ravel(), 1e-9)) @ weights
+    total = np.maximum(np.asarray(weights.sum(axis=1)).ravel(), 1e-9)
+    mean = weights.copy()
+    mean.data /= np.repeat(total, np.diff(weights.indptr)).astype(np.float32)
+    return mean

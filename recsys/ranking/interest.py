@@ -113,14 +113,12 @@ def _near(asked: Asked, items: ItemTables, event_types: tuple[str, ...]) -> Colu
     """[B, P] for each type of event: how much of it the customer did lately with products of the same labels."""
     valid, history = asked.valid, asked.history
     weight = np.where(valid, np.exp(-(asked.now[:, None] - history.timestamp) / (FADES_DAYS * _DAY)), 0.0)
+    done = np.zeros((len(event_types), len(valid), len(items)), np.float32)
+    row, step = np.nonzero(valid & (history.event_type > 0))
+    np.add.at(done, (history.event_type[row, step] - 1, row, history.product[row, step]), weight[row, step])
     labels = items.content.labels
-    scores: Columns = {}
-    for code, name in enumerate(event_types, start=1):
-        row, step = np.nonzero(valid & (history.event_type == code))
-        done = np.zeros((len(valid), len(items)), np.float32)
-        np.add.at(done, (row, history.product[row, step]), weight[row, step])
-        scores[f"near_{name}"] = (done @ labels) @ labels.T.toarray()
-    return scores
+    near = (done.reshape(-1, len(items)) @ labels) @ labels.T.toarray()
+    return {f"near_{name}": part for name, part in zip(event_types, near.reshape(done.shape), strict=True)}
 
 
 def _said(columns: EntityRows, customers: Profiles, items: ItemTables) -> Columns:
