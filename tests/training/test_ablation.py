@@ -1,6 +1,7 @@
 """`recsys ablate`: every variant is a recipe that exists, its worth is what it says, and the files are there."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -76,19 +77,20 @@ def test_choose_labels_without_acquisitions_takes_every_positive_as_one() -> Non
 def test_ablate_writes_markdown_json_and_mlflow_and_leaves_no_run_behind(governed: Governed, tmp_path: Path) -> None:
     import mlflow
 
-    out, file = tmp_path / "table.md", tmp_path / "report.json"
+    out, file, home = tmp_path / "table.md", tmp_path / "report.json", tmp_path / "home"
+    shutil.copytree(governed.home.path, home)  # the features are made anew: other tests read those that are there
     small = ["--set", "loop.epochs=1", "--set", "model.tower.dim=16", "--set", "ranking.enabled=false"]
     small += ["--set", "features.history_length=8", "--set", "loop.device=cpu"]
     command = ["ablate", governed.dataset.path, "--seeds", 1, "--only", "self-supervision", "--out", out]
-    assert run("--home", governed.home.path, *command, "--json", file, *small) == 0
+    assert run("--home", home, *command, "--json", file, *small) == 0
     report = json.loads(file.read_text())
     names = [row["variant"] for row in report["variants"]]
     assert names == ["default", "no contrastive alignment", "no next-event prediction"]
     assert all(name in out.read_text() for name in names)
-    assert not list((governed.home.path / "runs").glob("ablation-*"))
-    client = mlflow.MlflowClient(tracking_uri(governed.home.path))
+    assert not list((home / "runs").glob("ablation-*"))
+    client = mlflow.MlflowClient(tracking_uri(home))
     experiment = client.get_experiment_by_name(f"{governed.dataset.config.name}-ablation")
     assert experiment is not None
     (logged,) = client.search_runs([experiment.experiment_id])
     assert "worth/no next-event prediction" in logged.data.metrics
-    assert run("--home", governed.home.path, "ablate", governed.dataset.path, "--only", "colour", "--out", out) == 2
+    assert run("--home", home, "ablate", governed.dataset.path, "--only", "colour", "--out", out) == 2
