@@ -28,6 +28,8 @@ from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.cold import ColdConfig, ColdRanker, ColdTables
 from recsys.ranking.interest import Interest, InterestTables
 from recsys.ranking.profiles import Profiles
+from recsys.ranking.response import ResponseConfig, ResponseModel
+from recsys.ranking.response_files import load_response, save_response
 from recsys.ranking.stage import StageConfig
 from recsys.ranking.tables import ItemTables
 from recsys.retrieval.popularity import Popularity, PopularityConfig
@@ -42,6 +44,7 @@ _TABLES = "item_tables.safetensors"
 _RANKER = "ranker.txt"
 _INTEREST = "interest.txt"
 _COLD = "cold.txt"
+_RESPONSE_TABLES = "response_items.safetensors"
 _COLD_TABLES = "cold.safetensors"
 _INTEREST_TABLES = "interest.safetensors"
 
@@ -80,6 +83,8 @@ class BundleManifest(BaseConfig):
     """The second stage; None: the towers' order is served."""
     cold: ColdConfig | None = None
     """The ranker of products that nobody has touched; None: they are ranked as all others."""
+    response: ResponseConfig | None = None
+    """The response model; None: no exposures were logged, or too few."""
 
 
 class CandidateVectors(NamedTuple):
@@ -115,6 +120,7 @@ class Bundle(NamedTuple):
     """[P] float32: what `manifest.prior` weighs, the log of recent popularity, standardised."""
     ranking: Ranking | None = None
     cold: ColdRanker | None = None
+    response: ResponseModel | None = None
 
     def save(self, folder: Path) -> None:
         """Writes the bundle to a temporary sibling and renames it, replacing what stood there."""
@@ -126,6 +132,9 @@ class Bundle(NamedTuple):
         save_arrays({**self.vectors._asdict(), "prior": self.product_prior}, temporary / _VECTORS)
         self.products.write_parquet(temporary / "products.parquet")
         _save_popularity(self.product_popularity, temporary / "product_popularity.safetensors")
+        if self.response is not None:
+            save_response(self.response, temporary)
+            save_arrays(self.response.tables.items.to_arrays(), temporary / _RESPONSE_TABLES)
         if self.ranking is not None:
             save_arrays(self.ranking.tables.to_arrays(), temporary / _TABLES)
             (temporary / _RANKER).write_text(self.ranking.ranker.text)
@@ -166,6 +175,7 @@ class Bundle(NamedTuple):
                 product_prior=vectors["prior"],
                 ranking=_load_ranking(folder, manifest),
                 cold=_load_cold(folder, manifest.cold),
+                response=_load_response(folder, manifest),
             )
         except (OSError, KeyError, TypeError, ValueError, SafetensorError, pl.exceptions.PolarsError) as error:
             raise ModelError(f"the bundle {folder} is incomplete ({error}): train again") from error
@@ -200,6 +210,13 @@ def _load_cold(folder: Path, config: ColdConfig | None) -> ColdRanker | None:
         return None
     tables = ColdTables.from_arrays(load_arrays(folder / _COLD_TABLES))
     return ColdRanker(tables, BoostedRanker((folder / _COLD).read_text()), config)
+
+
+def _load_response(folder: Path, manifest: BundleManifest) -> ResponseModel | None:
+    if manifest.response is None:
+        return None
+    items = ItemTables.from_arrays(load_arrays(folder / _RESPONSE_TABLES))
+    return load_response(folder, manifest.response, manifest.inputs, items)
 
 
 def _save_popularity(popularity: Popularity, path: Path) -> None:

@@ -122,7 +122,7 @@ class ExtendedRecommender:
         among = None if allowed is None else allowed[:, :known]
         scores = self.base.score(states, kind, among)
         new = states.vectors @ self._new[kind].T
-        if kind is Kind.PRODUCTS and new.shape[1] and (allowed is None or allowed[:, known:].any()):
+        if self.base.reorders(kind) and new.shape[1] and (allowed is None or allowed[:, known:].any()):
             # The scale must not depend on what is allowed: reasons compare an item's scores under different masks.
             whole = scores if among is None else self.base.score(states, kind, None)
             new = _on_scale_of(new, self.base.tower_scores(states, kind), whole)

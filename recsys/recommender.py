@@ -8,12 +8,14 @@ import numpy as np
 import torch
 
 from recsys.bundle import Bundle
+from recsys.errors import ModelError
 from recsys.modeling.batches import HistoryBatch
 from recsys.modeling.encoding import Columns, EntityRows
 from recsys.modeling.reader import HISTORY_VIEW, CustomerRows, HistoryArrays, ModelReader
 from recsys.modeling.two_tower import ItemVectors, TwoTower
 from recsys.ranking.companions import companions
 from recsys.ranking.features import Asked
+from recsys.ranking.response_features import Exposed
 from recsys.ranking.stage import SecondStage
 from recsys.schema import Kind, Modality
 
@@ -30,12 +32,16 @@ class CustomerStates(NamedTuple):
     now: np.ndarray
     """[B] int64 epoch µs."""
     columns: EntityRows
+    channel: np.ndarray
+    """[B] int64, 0 = none."""
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def __getitem__(self, rows: Any) -> "CustomerStates":  # type: ignore[override]
-        return CustomerStates(self.vectors[rows], self.history.take(rows), self.now[rows], self.columns.take(rows))
+        return CustomerStates(
+            self.vectors[rows], self.history.take(rows), self.now[rows], self.columns.take(rows), self.channel[rows]
+        )
 
 
 class Recommender:
@@ -53,6 +59,7 @@ class Recommender:
         self._items = _item_vectors(bundle)
         self.stage = None if bundle.ranking is None else SecondStage(*bundle.ranking)
         """The second stage; None where validation found it no better than the towers alone."""
+        self._owners = _owners(bundle, self.product_ids)
         nothing = np.zeros(len(self.content_ids), np.float32)
         self._candidates = {
             Kind.PRODUCTS: self.scaled(bundle.vectors.products, bundle.product_prior),
@@ -94,7 +101,7 @@ class Recommender:
         parts = [self._encode(rows.take(np.arange(i, min(i + _CHUNK, total)))) for i in range(0, total, _CHUNK)]
         nobody = np.zeros((0, self._candidates[Kind.PRODUCTS].shape[1]), np.float32)
         vectors = np.concatenate(parts) if parts else nobody
-        return CustomerStates(vectors, rows.history, rows.now, rows.columns)
+        return CustomerStates(vectors, rows.history, rows.now, rows.columns, rows.channel)
 
     def _encode(self, rows: CustomerRows) -> np.ndarray:
         with torch.inference_mode():
@@ -121,11 +128,40 @@ class Recommender:
         """
         scores = self.tower_scores(states, kind)
         if kind is not Kind.PRODUCTS:
-            return scores
+            return self._reordered_contents(states, scores, allowed) if self.reorders(kind) else scores
         if self.stage is not None:
-            scores = self.stage.score(Asked(states.history, states.now, scores, states.columns), allowed)
+            scores = self.stage.score(self._asked(states), allowed)
         cold = self.bundle.cold
         return scores if cold is None else cold.reorder(states.history, scores, allowed)
+
+    def reorders(self, kind: Kind) -> bool:
+        """Whether anything stands behind the towers' order."""
+        if kind is Kind.PRODUCTS:
+            return self.stage is not None or self.bundle.cold is not None
+        return self.bundle.response is not None and self.bundle.response.config.ranks_creatives
+
+    def _reordered_contents(self, states: CustomerStates, scores: np.ndarray, allowed: np.ndarray | None) -> np.ndarray:
+        assert self.bundle.response is not None  # noqa: S101 - asked before
+        return self.bundle.response.reorder(self._asked(states), scores, self._owners, allowed)
+
+    def _asked(self, states: CustomerStates) -> Asked:
+        return Asked(
+            states.history, states.now, self.tower_scores(states, Kind.PRODUCTS), states.columns, states.channel
+        )
+
+    def responses(self, states: CustomerStates, exposed: Exposed) -> np.ndarray:
+        """[E, 3] float64: calibrated probabilities of a click, an application and a conversion.
+
+        Args:
+            states: B customers.
+            exposed: E creatives in their places.
+
+        Raises:
+            ModelError: the model has learned from no exposures.
+        """
+        if self.bundle.response is None:
+            raise ModelError("this model knows no responses: train it on a dataset with logged exposures")
+        return self.bundle.response.probabilities(self._asked(states), exposed)
 
     def tower_scores(self, states: CustomerStates, kind: Kind) -> np.ndarray:
         """[B, N] float32: the first stage's scores, inner products."""
@@ -150,8 +186,7 @@ class Recommender:
         cold = self.bundle.cold
         if self.stage is None or (cold is not None and product in cold.tables.cold):
             return {}
-        asked = Asked(states.history, states.now, self.tower_scores(states, Kind.PRODUCTS), states.columns)
-        return self.stage.contributions(asked, product)
+        return self.stage.contributions(self._asked(states), product)
 
     @property
     def modalities(self) -> list[Modality]:
@@ -168,6 +203,14 @@ class Recommender:
         if customer.get(f"{HISTORY_VIEW}__product_ids"):
             present.add(Modality.HISTORY)
         return [modality for modality in self.modalities if modality not in present]
+
+
+def _owners(bundle: Bundle, product_ids: list[str]) -> np.ndarray:
+    """[C] int64 row of each creative's product, -1 where it is not in the catalogue."""
+    if bundle.contents is None:
+        return np.zeros(0, np.int64)
+    row = {identifier: position for position, identifier in enumerate(product_ids)}
+    return np.array([row.get(identifier, -1) for identifier in bundle.contents["product_id"].to_list()], np.int64)
 
 
 def _item_vectors(bundle: Bundle) -> ItemVectors:

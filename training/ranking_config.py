@@ -7,6 +7,7 @@ from recsys.ranking.boosted import BoostedConfig
 from recsys.ranking.candidates import CandidateConfig
 from recsys.ranking.neighbours import NeighbourConfig
 from training.interest_config import InterestRecipe
+from training.response_config import ResponseRecipe
 
 
 class FactorsConfig(BaseConfig):
@@ -51,6 +52,7 @@ class RankingConfig(BaseConfig):
     tables: TablesConfig = TablesConfig()
     interest: InterestRecipe = InterestRecipe()
     cold: ColdRecipe = ColdRecipe()
+    response: ResponseRecipe = ResponseRecipe()
     rankers: tuple[BoostedConfig, ...] = (BoostedConfig(), BoostedConfig(objective="lambdarank"))
     """Those that are compared."""
     folds: int = Field(default=3, ge=2)

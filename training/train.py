@@ -24,6 +24,8 @@ from training.evaluate import Evaluation, FrozenSplit, evaluate_bundle, load_spl
 from training.loop import Trainer, TrainingResult
 from training.packing import BundlePacker
 from training.prior import WINDOWS, choose_prior, popularity_prior
+from training.response import ResponseLog
+from training.response_stage import ResponseStage
 from training.scoring import TrainingScorer, query_instant
 from training.second_stage import FirstStage, SecondStage
 
@@ -89,10 +91,17 @@ class Training:
         cold = self.config.ranking.cold
         before = _ALL_PARTS[:1] if split.measured[0] is Part.VALIDATION else _ALL_PARTS[:2]
         bundle = with_cold(stage.for_measuring(), fit_cold(builder.parts, before, split.catalogue, prepared, cold))
+        log = ResponseLog.open(self.dataset, self.home, split.catalogue, self.config.ranking.response)
+        responses = None if log is None else ResponseStage(log, builder.parts, self.config)
+        if responses is not None:
+            say("learning responses from the logged exposures")
+            bundle = responses.for_measuring(bundle, prepared)
         bundle.save(self.folder / "bundle-selection")
         say("measuring on the frozen split")
         evaluation = evaluate_bundle(bundle, split, self.config.evaluation)
         evaluation.report["second_stage"] = stage.report()
+        if responses is not None:
+            evaluation.report["response"] = responses.report
         served = bundle
         if self.config.refit:
             say("joining features to all labels")
@@ -102,6 +111,9 @@ class Training:
             packed = packer.pack(refitted.model, everything, catalogue, prior, None)
             new = fit_cold(builder.parts, _ALL_PARTS, catalogue, everything, cold)
             served = with_cold(stage.for_serving(packed, everything), new)
+            if responses is not None:
+                say("learning responses from all exposures")
+                served = responses.for_serving(served, everything)
         self._require_fair(served)
         served.save(self.folder / "bundle")
         (self.folder / "bundle-selection").rename(self.folder / "bundle" / SELECTION)

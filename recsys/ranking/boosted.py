@@ -70,13 +70,32 @@ class BoostedRanker:
         self.text = text
 
     @classmethod
-    def fit(cls, rows: RankingRows, config: BoostedConfig, seed: int = 0, threads: int = 1) -> "BoostedRanker":
-        """Grows the trees; questions without a positive row teach a `lambdarank` model nothing and are left out."""
+    def fit(
+        cls,
+        rows: RankingRows,
+        config: BoostedConfig,
+        seed: int = 0,
+        threads: int = 1,
+        weight: np.ndarray | None = None,
+    ) -> "BoostedRanker":
+        """Grows the trees; questions without a positive row teach a `lambdarank` model nothing and are left out.
+
+        Args:
+            rows: what to learn from.
+            config: how.
+            seed: of the draws.
+            threads: to use.
+            weight: [E] of the rows, for objective `binary`; None: all alike.
+        """
         if config.objective == "lambdarank":
             rows = rows.take(np.isin(rows.query, rows.query[rows.label > 0]))
         _, group = np.unique(rows.query, return_counts=True)
         data = lightgbm.Dataset(
-            rows.features, rows.label, group=group if config.objective == "lambdarank" else None, free_raw_data=True
+            rows.features,
+            rows.label,
+            weight=weight,
+            group=group if config.objective == "lambdarank" else None,
+            free_raw_data=True,
         )
         booster = lightgbm.train(config.parameters(seed, threads), data, config.rounds)
         return cls(booster.model_to_string())

@@ -43,12 +43,15 @@ class Asked(NamedTuple):
     tower: np.ndarray
     """[B, P] float32 scores of the first stage."""
     columns: EntityRows | None = None
-    """B rows of the customers' columns; only the model of interest reads them."""
+    """B rows of the customers' columns; only the models of interest and of responses read them."""
+    channel: np.ndarray | None = None
+    """[B] int64, 0 = none; only the model of responses reads it."""
 
     def take(self, rows: np.ndarray) -> "Asked":
         """Customers `rows`."""
         columns = None if self.columns is None else self.columns.take(rows)
-        return Asked(self.history.take(rows), self.now[rows], self.tower[rows], columns)
+        channel = None if self.channel is None else self.channel[rows]
+        return Asked(self.history.take(rows), self.now[rows], self.tower[rows], columns, channel)
 
     @property
     def valid(self) -> np.ndarray:

@@ -62,11 +62,11 @@ class ItemTables(NamedTuple):
             "factors": self.factors,
             "activity.cumulative": self.activity.cumulative,
             "activity.grid": np.array([self.activity.start, self.activity.width], np.int64),
-            **_pack("labels", self.content.labels),
+            **pack_matrix("labels", self.content.labels),
         }
         arrays |= {f"vectors.{name}": values for name, values in self.content.vectors.items()}
         for name, matrix in self.neighbours.items():
-            arrays |= _pack(f"neighbours.{name}", matrix)
+            arrays |= pack_matrix(f"neighbours.{name}", matrix)
         return arrays
 
     @classmethod
@@ -80,8 +80,8 @@ class ItemTables(NamedTuple):
         names = sorted({key.split(".")[1] for key in arrays if key.startswith("neighbours.")})
         vectors = {key.removeprefix("vectors."): value for key, value in arrays.items() if key.startswith("vectors.")}
         return cls(
-            ContentTables(vectors, _unpack("labels", arrays), arrays["numbers"], arrays["present"]),
-            {name: _unpack(f"neighbours.{name}", arrays) for name in names},
+            ContentTables(vectors, unpack_matrix("labels", arrays), arrays["numbers"], arrays["present"]),
+            {name: unpack_matrix(f"neighbours.{name}", arrays) for name in names},
             arrays["factors"],
             Activity(start, width, arrays["activity.cumulative"]),
         )
@@ -122,7 +122,8 @@ def numeric_names(encoding: EntityEncoding) -> tuple[str, ...]:
     return tuple(column.key.split("__", 1)[1] for group in encoding.groups for column in group.numbers)
 
 
-def _pack(name: str, matrix: sparse.csr_matrix) -> Arrays:
+def pack_matrix(name: str, matrix: sparse.csr_matrix) -> Arrays:
+    """A sparse matrix as flat arrays for a safetensors file."""
     return {
         f"{name}.indptr": matrix.indptr.astype(np.int64),
         f"{name}.indices": matrix.indices.astype(np.int32),
@@ -131,6 +132,7 @@ def _pack(name: str, matrix: sparse.csr_matrix) -> Arrays:
     }
 
 
-def _unpack(name: str, arrays: Arrays) -> sparse.csr_matrix:
+def unpack_matrix(name: str, arrays: Arrays) -> sparse.csr_matrix:
+    """The inverse of `pack_matrix`."""
     data, indices, indptr, shape = (arrays[f"{name}.{part}"] for part in ("data", "indices", "indptr", "shape"))
     return sparse.csr_matrix((data, indices, indptr), shape=tuple(shape))

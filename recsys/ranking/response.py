@@ -1,0 +1,117 @@
+"""The response model: the probabilities of a click, an application and a conversion, were a creative shown.
+
+It ranks creatives, and says in money's terms what a contact is worth. Probabilities are calibrated for each product
+family. The place is an input, and while ranking the same for all.
+"""
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from recsys.config import BaseConfig
+from recsys.ranking.calibrators import Calibration, Method
+from recsys.ranking.features import Asked, FeatureBuilder
+from recsys.ranking.heads import HEADS, Heads, NetworkConfig
+from recsys.ranking.response_features import POSITION, Exposed, ResponseTables, response_features
+
+FIRST_PLACE = 1.0
+
+
+class ResponseConfig(BaseConfig):
+    """What the model is, as it was chosen on validation."""
+
+    kind: Literal["boosted", "network"]
+    network: NetworkConfig = NetworkConfig()
+    position: Literal["input", "propensity"]
+    """How the place is accounted for: as an input, or by weights from the logged propensities."""
+    methods: tuple[Method, ...]
+    """The calibration of each head."""
+    averages: tuple[float, ...]
+    """Log-odds of the heads that are their average."""
+    boosted: tuple[bool, ...]
+    """Which heads have trees."""
+    features: tuple[str, ...]
+    """The names of its features, in order."""
+    event_types: tuple[str, ...]
+    numbers: tuple[str, ...]
+    customers: tuple[str, ...]
+    products: tuple[str, ...]
+    creatives: tuple[str, ...]
+    """The names of the columns of each."""
+    families: tuple[str, ...]
+    """[P]: the family of each product."""
+    ranks_creatives: bool
+    """Whether it orders exposures better than the towers do."""
+    candidates: int = Field(default=40, ge=1)
+    """The creatives that it looks at: the best by the towers."""
+
+
+class ResponseModel:
+    """Predicts responses to creatives."""
+
+    def __init__(
+        self, tables: ResponseTables, heads: Heads, calibrations: list[Calibration], config: ResponseConfig
+    ) -> None:
+        self.tables = tables
+        self.heads = heads
+        self.calibrations = calibrations
+        self.config = config
+        self._builder = FeatureBuilder(tables.items, config.event_types, config.numbers)
+        self._families = np.array(config.families)
+
+    def features(self, asked: Asked, exposed: Exposed) -> np.ndarray:
+        """[E, F] float32 in the model's order."""
+        names, values = response_features(self.tables, self._builder, asked, exposed)
+        place = {name: column for column, name in enumerate(names)}
+        return values[:, [place[name] for name in self.config.features]]
+
+    def probabilities(self, asked: Asked, exposed: Exposed) -> np.ndarray:
+        """[E, 3] float64: of a click, of an application and of a conversion, each of an exposure."""
+        if not len(exposed.content):
+            return np.zeros((0, len(HEADS)))
+        return self.calibrated(self.heads.predict(self.features(asked, exposed)), exposed.product)
+
+    def calibrated(self, logits: np.ndarray, product: np.ndarray) -> np.ndarray:
+        """[E, 3] log-odds of the heads to probabilities of an exposure of the [E] products."""
+        chained = np.cumprod(1 / (1 + np.exp(-logits.astype(np.float64))), axis=1)
+        family = self._families[product]
+        columns = [curve(chained[:, head], family) for head, curve in enumerate(self.calibrations)]
+        return np.minimum.accumulate(np.stack(columns, axis=1), axis=1)
+
+    def reorder(self, asked: Asked, scores: np.ndarray, owner: np.ndarray, allowed: np.ndarray | None) -> np.ndarray:
+        """[B, C] scores with the best creatives in the order of their log-odds of a click.
+
+        Args:
+            asked: B customers.
+            scores: [B, C] float32 of the towers; `asked.tower` is not looked at.
+            owner: [C] product of each creative; -1 where it is not in the catalogue.
+            allowed: [B, C] bool: the only ones that will be looked at; None: all.
+        """
+        among = np.broadcast_to(owner >= 0, scores.shape) if allowed is None else allowed & (owner >= 0)
+        ranked = np.where(among, scores, -np.inf)
+        count = min(self.config.candidates, ranked.shape[1])
+        worst = np.partition(ranked, ranked.shape[1] - count, axis=1)[:, ranked.shape[1] - count, None]
+        customer, content = np.nonzero(among & (ranked >= worst))
+        exposed = Exposed(
+            customer, owner[content], content, _channel(asked)[customer], np.full(len(content), FIRST_PLACE, np.float32)
+        )
+        if not len(content):
+            return scores
+        logit = self.heads.predict(self.features(asked, exposed))[:, 0]
+        floor = np.zeros(len(scores), np.float32)
+        np.minimum.at(floor, customer, logit)
+        out = scores - scores.max(axis=1, keepdims=True) + floor[:, None] - 1
+        out[customer, content] = logit
+        return np.asarray(out, np.float32)
+
+
+def fixed_place(names: tuple[str, ...], features: np.ndarray) -> np.ndarray:
+    """[E, F] as if every exposure had been in the first place."""
+    same = features.copy()
+    same[:, names.index(POSITION)] = FIRST_PLACE
+    return same
+
+
+def _channel(asked: Asked) -> np.ndarray:
+    return np.zeros(len(asked.now), np.int64) if asked.channel is None else asked.channel
