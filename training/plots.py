@@ -85,3 +85,29 @@ def plot_ablation(report: dict[str, Any], path: Path) -> None:
     axes.set_yticks(range(len(rows)), [row["variant"] for row in rows], fontsize=8)
     axes.set(xlabel=f"NDCG@{report['k']} lost, 95 % interval (blue: away from zero)", title="What each part is worth")
     figure.savefig(path)
+
+
+def plot_reliability(report: dict[str, Any], path: Path) -> None:
+    """Predicted against observed rates on the test part: every head, and the click head by product family."""
+    from matplotlib.figure import Figure
+
+    heads = [name for name in ("click", "apply", "convert") if name in report]
+    figure = Figure(figsize=(3.6 * (len(heads) + 1), 3.8), dpi=130, layout="constrained")
+    panels = figure.subplots(1, len(heads) + 1)
+    for axes, name in zip(panels, heads, strict=False):
+        _reliability(axes, {"all": report[name]["reliability"]})
+        axes.set_title(f"{name}: ECE {report[name]['ece']:.4f}")
+    _reliability(panels[-1], report["click"]["families"])
+    panels[-1].set_title("click, by product family")
+    panels[-1].legend(fontsize=6, frameon=False)
+    panels[0].set_ylabel("observed rate")
+    figure.savefig(path)
+
+
+def _reliability(axes: Any, curves: dict[str, Any]) -> None:
+    most = max((max(curve["predicted"] + curve["observed"], default=0.0) for curve in curves.values()), default=1.0)
+    axes.plot([0, most], [0, most], color="#8b949e", lw=1, ls="--")
+    for name, curve in curves.items():
+        axes.plot(curve["predicted"], curve["observed"], marker="o", ms=3, lw=1, label=f"{name} ({curve['n']:,})")
+    axes.set_xlabel("predicted probability")
+    axes.spines[["top", "right"]].set_visible(False)

@@ -14,7 +14,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from recsys.data.contract import Dataset
 from recsys.data.splits import resolve_split
-from recsys.metrics.calibration import expected_calibration_error
+from recsys.metrics.calibration import expected_calibration_error, reliability_table
 from recsys.modeling.reader import ModelReader
 from recsys.ranking.activity import Activity
 from recsys.ranking.boosted import BoostedConfig
@@ -318,8 +318,19 @@ def measure(model: ResponseModel, read: Read, position: str) -> dict[str, Any]:
             "ece": expected_calibration_error(mine, outcome),
             "ece_before": expected_calibration_error(before, outcome),
             "families": {
-                one: expected_calibration_error(mine[family[settled] == one], outcome[family[settled] == one])
+                one: _reliability(mine[family[settled] == one], outcome[family[settled] == one])
                 for one in np.unique(family[settled]).tolist()
             },
+            "reliability": _reliability(mine, outcome),
         }
     return report
+
+
+def _reliability(probability: np.ndarray, outcome: np.ndarray) -> dict[str, Any]:
+    table = reliability_table(probability, outcome)
+    return {
+        "n": len(outcome),
+        "ece": expected_calibration_error(probability, outcome),
+        "predicted": table.predicted.tolist(),
+        "observed": table.observed.tolist(),
+    }

@@ -20,7 +20,7 @@ from training.approval import GATE_PASSED, GATE_WAITS, Signatures, require_other
 from training.card_text import render_card, render_description
 from training.fairness.plot import plot_fairness
 from training.model_card import Registered, RunRecord, approval_entry, build_card, summarise_fairness
-from training.plots import plot_ablation, plot_methods, plot_slices, plot_training
+from training.plots import plot_ablation, plot_methods, plot_reliability, plot_slices, plot_training
 from training.train import TrainingOutcome, flatten
 
 REGISTERED_MODEL = "recommender"
@@ -92,6 +92,8 @@ class Tracker:
             plot_training(outcome.selection.state.history, folder / "training.png")
             plot_methods(report, folder / "methods.png")
             plot_slices(report, folder / "slices.png")
+            if (report.get("response") or {}).get("test"):
+                plot_reliability(report["response"]["test"], folder / "reliability.png")
             self._mlflow.log_artifacts(name, "evaluation")
 
     def log_fairness(self, report: dict[str, Any], refused: Iterable[str]) -> None:

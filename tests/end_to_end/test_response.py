@@ -1,0 +1,134 @@
+"""The response model of a trained bank: what is logged, what is learned, and that serving reads what training read."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+import pytest
+
+from recsys.bundle import SELECTION, Bundle
+from recsys.data.contract import Dataset
+from recsys.data.splits import resolve_split
+from recsys.features.spec import FeatureManifest
+from recsys.ranking.response_features import Exposed
+from recsys.recommender import Recommender
+from recsys.schema import Kind
+from serving.loading import find_champion
+from tests.end_to_end.conftest import TrainedBank
+from training.dataset import Catalogue, load_catalogue
+from training.exposures import Exposures, read_exposures
+
+
+@pytest.fixture(scope="module")
+def bundle(trained: TrainedBank) -> Bundle:
+    return Bundle.load(find_champion(trained.home).folder / SELECTION)
+
+
+@pytest.fixture(scope="module")
+def catalogue(trained: TrainedBank) -> Catalogue:
+    dataset = Dataset.open(trained.data)
+    start = resolve_split(dataset).validation_start
+    assert start is not None
+    return load_catalogue(dataset, trained.home, FeatureManifest.read(trained.home / "features"), start)
+
+
+def _read(trained: TrainedBank, catalogue: Catalogue, until: datetime | None = None, most: int = 10**9) -> Exposures:
+    return read_exposures(Dataset.open(trained.data), trained.home, catalogue, (None, until), most)
+
+
+def test_outcomes_are_those_of_the_log(trained: TrainedBank, catalogue: Catalogue) -> None:
+    exposures = _read(trained, catalogue)
+    events = pl.read_parquet(trained.data / "events.parquet")
+    agreement = (
+        pl.read_parquet(trained.data / "consents.parquet")
+        .filter(pl.col("purpose") == "profiling")
+        .sort("event_timestamp")
+        .group_by("customer_id")
+        .agg(pl.col("granted").last())
+        .filter(pl.col("granted"))
+    )
+    agreed = events.join(agreement, on="customer_id", how="semi")
+    shown = agreed.filter(pl.col("event_type") == "impression", pl.col("content_id").is_not_null())
+    assert len(exposures) == len(shown)
+    keys = ["request_id", "customer_id", "product_id"]
+    for place, outcome in enumerate(("click", "apply", "convert")):
+        came = agreed.filter(pl.col("event_type") == outcome).select(keys).unique()
+        assert exposures.outcomes[:, place].sum() == len(shown.join(came, on=keys, how="semi"))
+    assert (exposures.outcomes[:, 1] <= exposures.outcomes[:, 0]).all()
+
+
+def test_outcomes_after_the_end_are_not_looked_at(trained: TrainedBank, catalogue: Catalogue) -> None:
+    until = resolve_split(Dataset.open(trained.data)).validation_start
+    early, whole = _read(trained, catalogue, until), _read(trained, catalogue)
+    assert until is not None
+    before = np.isin(whole.request, np.flatnonzero(whole.now < until.timestamp() * 1e6 - 1))
+    assert len(early) == before.sum()
+    assert early.outcomes[:, 2].sum() < whole.outcomes[before, 2].sum()
+    assert not early.settled[:, 2].all()
+
+
+def test_a_draw_keeps_whole_requests(trained: TrainedBank, catalogue: Catalogue) -> None:
+    few, whole = _read(trained, catalogue, most=2000), _read(trained, catalogue)
+    assert 1000 < len(few) < 4000
+    assert np.bincount(few.request).max() == np.bincount(whole.request).max()
+    assert np.bincount(few.request).mean() == pytest.approx(np.bincount(whole.request).mean(), rel=0.05)
+
+
+def test_training_reports_both_kinds_side_by_side(trained: TrainedBank) -> None:
+    report = trained.result["evaluation"]["response"]
+    assert set(report["validation_loss"]) == {
+        "boosted, place by input",
+        "boosted, place by propensity",
+        "network",
+    }
+    assert report["chosen"] == min(report["validation_loss"], key=lambda name: report["validation_loss"][name])
+    assert set(report["beside"]) == set(report["validation_loss"]) - {report["chosen"]}
+    test = report["test"]
+    assert test["click"]["auc"] > 0.55
+    assert all(test[head]["ece"] < 0.03 for head in ("click", "apply", "convert"))
+
+
+def test_serving_reads_what_training_read(trained: TrainedBank, catalogue: Catalogue, bundle: Bundle) -> None:
+    exposures = _read(trained, catalogue).requests(0, 40)
+    recommender = Recommender(bundle)
+    assert bundle.response is not None
+    rows = exposures.columns.to_dicts()
+    together = recommender.responses(
+        recommender.encode_columns(exposures.columns.to_dict(), exposures.now, exposures.channel),
+        _exposed(recommender, exposures),
+    )
+    one_by_one = []
+    for request in range(len(exposures.now)):
+        some = exposures.requests(request, request + 1)
+        now = datetime.fromtimestamp(int(some.now[0]) / 1e6, UTC)
+        states = recommender.encode([rows[request]], [now], some.channel[0])
+        one_by_one.append(recommender.responses(states, _exposed(recommender, some)))
+    alone = np.concatenate(one_by_one)  # sums in another order may carry a feature over the edge of a leaf
+    np.testing.assert_allclose(alone, together, rtol=0.05)
+    assert (np.abs(alone - together) < 1e-6).mean() > 0.95
+    assert ((together > 0) & (together < 1)).all()
+    assert (np.diff(together, axis=1) <= 0).all()
+
+
+def test_creatives_are_reordered_among_those_allowed_only(
+    trained: TrainedBank, catalogue: Catalogue, bundle: Bundle
+) -> None:
+    recommender = Recommender(bundle)
+    exposures = _read(trained, catalogue).requests(0, 20)
+    states = recommender.encode_columns(exposures.columns.to_dict(), exposures.now, exposures.channel)
+    allowed = np.random.default_rng(0).random((20, len(recommender.content_ids))) < 0.3
+    scores = recommender.score(states, Kind.CONTENTS, allowed)
+    tower = recommender.tower_scores(states, Kind.CONTENTS)
+    auc = trained.result["evaluation"]["response"]["validation_click_auc"]
+    assert recommender.reorders(Kind.CONTENTS) == (auc["response"] > auc["towers"])
+    assert np.isfinite(scores).all()
+    if recommender.reorders(Kind.CONTENTS):
+        best = np.where(allowed, scores, -np.inf).argmax(axis=1)
+        assert (best != np.where(allowed, tower, -np.inf).argmax(axis=1)).any()
+
+
+def _exposed(recommender: Recommender, exposures: Exposures) -> Exposed:
+    channel = np.array([recommender.reader._channel.get(name or "", 0) for name in exposures.channel], np.int64)
+    return Exposed(
+        exposures.request, exposures.product, exposures.content, channel[exposures.request], exposures.position
+    )
