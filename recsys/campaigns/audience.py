@@ -205,7 +205,9 @@ def _parse_comparison(value: Mapping[str, Any], where: str) -> Comparison:
     operators = [key for key in value if key != "field"]
     unknown = [str(key) for key in operators if key not in OPERATORS]
     if unknown:
-        raise AudienceError(f"{where}: {field}: unknown operator {', '.join(unknown)}; there are {', '.join(OPERATORS)}")
+        raise AudienceError(
+            f"{where}: {field}: unknown operator {', '.join(unknown)}; there are {', '.join(OPERATORS)}"
+        )
     if len(operators) != 1:
         raise AudienceError(f"{where}: {field}: needs exactly one of {', '.join(OPERATORS)}")
     return Comparison(field, operators[0], value[operators[0]])

@@ -16,8 +16,19 @@ HOLDOUT: Final = "holdout"
 CAPACITY: Final = "capacity"
 CHOSEN: Final = "chosen"
 STEPS: Final = (START, ELIGIBLE, SUITABLE, CONSENTED, UNDER_CAPS, CONTENT, HOLDOUT, CAPACITY, CHOSEN)
-_STEP_OF_PREFIX: Final = {"SUIT": SUITABLE, "CONSENT": CONSENTED, "CONTACT": UNDER_CAPS, "CONTENT": CONTENT}
+_STEP_OF_PREFIX: Final = {
+    "SUIT": SUITABLE,
+    "CONSENT": CONSENTED,
+    "CONTACT": UNDER_CAPS,
+    "CONTENT": CONTENT,
+    "HOLDOUT": HOLDOUT,
+    "CAP": CAPACITY,
+    "VALUE": CAPACITY,
+}
 STAYED: Final = ""
+OTHER: Final = "OTHER"
+"""Stands for the rules of a step that removed fewer than SMALL customers each: which one it was is nobody's business."""
+SMALL: Final = 10
 
 
 class WaterfallStep(NamedTuple):
@@ -30,7 +41,7 @@ class WaterfallStep(NamedTuple):
 
 
 def step_of(rule: str) -> str:
-    """The step that a rule of the policy pack belongs to.
+    """The step that a rule belongs to.
 
     >>> step_of("SUIT_RISK"), step_of("VULN_MINOR"), step_of("CONTACT_CAP")
     ('suitable', 'eligible', 'under caps')
@@ -70,11 +81,6 @@ class Waterfall:
         """Adds customers that one rule removed."""
         self._removed[rule] += count
 
-    @property
-    def removed(self) -> int:
-        """How many fell out so far."""
-        return self._removed.total()
-
     def steps(self, everybody: int) -> list[WaterfallStep]:
         """Every rule that removed somebody, in order, and every step even if nobody fell out at it.
 
@@ -85,18 +91,17 @@ class Waterfall:
         rows.append(WaterfallStep(START, "audience", everybody - self.audience, self.audience))
         left = self.audience
         for step in STEPS[1:]:
-            rules = [rule for rule in self._order() if self._step(rule) == step and self._removed[rule]]
-            for rule in rules:
-                left -= self._removed[rule]
-                rows.append(WaterfallStep(step, rule, self._removed[rule], left))
-            if not rules:
-                rows.append(WaterfallStep(step, "", 0, left))
+            for rule, removed in self._of_step(step) or [("", 0)]:
+                left -= removed
+                rows.append(WaterfallStep(step, rule, removed, left))
         return rows
+
+    def _of_step(self, step: str) -> list[tuple[str, int]]:
+        """The step's rules in order with what each removed; those that removed few are one."""
+        removed = [(rule, self._removed[rule]) for rule in self._order() if step_of(rule) == step]
+        shown = [(rule, count) for rule, count in removed if count >= SMALL]
+        few = sum(count for _, count in removed if count < SMALL)
+        return [*shown, (OTHER, few)] if few else shown
 
     def _order(self) -> list[str]:
         return [*self._rule_ids, *(rule for rule in self._removed if rule not in self._rule_ids)]
-
-    @staticmethod
-    def _step(rule: str) -> str:
-        prefix = rule.split("_", 1)[0]
-        return {"HOLDOUT": HOLDOUT, "CAP": CAPACITY}.get(prefix, step_of(rule)) if rule != "CAP_PRODUCT" else ELIGIBLE
