@@ -43,7 +43,7 @@ class BankCustomers:
         newest = dataset.config.end or dataset.end()
         self.as_of: datetime = newest.astimezone(UTC)
         manifest = FeatureManifest.read(home / "features")
-        self._views = [view for view in manifest.views_of(Entity.CUSTOMER)]
+        self._views = list(manifest.views_of(Entity.CUSTOMER))
         self.versions: Mapping[str, str] = {
             "model": bundle.manifest.model_version,
             "policy": f"{self.policy.pack.name} {self.policy.pack.version}",

@@ -53,12 +53,11 @@ def _table(attribute: Groups, reachable: np.ndarray, chosen: np.ndarray, seed: i
         if n >= MINIMUM_GROUP
     }
     reference = max(drawn, key=lambda name: (drawn[name].n, name), default=None)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in names:
-        if name not in drawn:
+        if name not in drawn or reference is None:
             rows.append({"group": name, "kind": attribute.kind, "masked": True})
             continue
-        assert reference is not None
         mine, theirs = drawn[name], drawn[reference]
         rows.append(
             {

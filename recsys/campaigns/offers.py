@@ -1,4 +1,4 @@
-"""What a campaign can send: its products and approved creatives, by channel, and the options of a batch of customers."""
+"""What a campaign can send: its products and approved creatives, by channel, and the options of some customers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from recsys.policy.facts import BoolArray, ContentFacts, primary
 from recsys.schema import CONTENT_ID, CUSTOMER_ID, PRODUCT_ID
 
 SPARE_OPTIONS: Final = 2
-"""Products that a customer can be offered on a channel beyond those that he may get: what limits shut can be replaced."""
+"""Products that a customer can be offered on a channel beyond those that he may get: limits may shut some."""
 
 
 class Offer(NamedTuple):

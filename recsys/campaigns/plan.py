@@ -65,7 +65,7 @@ def _assignments(planned: Planned) -> pl.DataFrame:
         for zone in zones["time_zone"].unique().to_list()
         for number, moment in enumerate(slot_times(planned.brief, zone))
     ]
-    schema = {"time_zone": pl.String, "slot": pl.Int32, "send_at": pl.Datetime("us", "UTC")}
+    schema: dict[str, Any] = {"time_zone": pl.String, "slot": pl.Int32, "send_at": pl.Datetime("us", "UTC")}
     timed = chosen.join(zones, on=CUSTOMER_ID, how="left").join(
         pl.DataFrame(slots, schema=schema), on=["time_zone", "slot"], how="left", nulls_equal=True
     )

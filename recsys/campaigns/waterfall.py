@@ -27,7 +27,7 @@ _STEP_OF_PREFIX: Final = {
 }
 STAYED: Final = ""
 OTHER: Final = "OTHER"
-"""Stands for the rules of a step that removed fewer than SMALL customers each: which one it was is nobody's business."""
+"""Stands for the rules of a step that removed fewer than SMALL customers each: which of them did is not told."""
 SMALL: Final = 10
 
 
@@ -99,6 +99,8 @@ class Waterfall:
     def _of_step(self, step: str) -> list[tuple[str, int]]:
         """The step's rules in order with what each removed; those that removed few are one."""
         removed = [(rule, self._removed[rule]) for rule in self._order() if step_of(rule) == step]
+        if step in (HOLDOUT, CAPACITY):
+            return [(rule, count) for rule, count in removed if count]
         shown = [(rule, count) for rule, count in removed if count >= SMALL]
         few = sum(count for _, count in removed if count < SMALL)
         return [*shown, (OTHER, few)] if few else shown
