@@ -31,6 +31,9 @@ class Plan(NamedTuple):
     """ASSIGNMENT_COLUMNS, sorted by KEYS."""
     holdout: pl.DataFrame
     """customer_id and group (`global`, `campaign`) of those whom the rules would have let be contacted."""
+    reachable: pl.DataFrame
+    """customer_id of those whom the rules let be contacted and who are not held out, chosen or not: a holdout is fairly
+    compared with all of these."""
     waterfall: Sequence[WaterfallStep]
 
 
@@ -54,7 +57,8 @@ def describe(planned: Planned) -> Plan:
         "fairness": _fairness(planned, assignments),
         "versions": dict(planned.source.versions),
     }
-    return Plan(summary, assignments, holdout, steps)
+    free = pl.DataFrame({CUSTOMER_ID: pl.Series(reachable.get(NONE, []), dtype=pl.String)}).sort(CUSTOMER_ID)
+    return Plan(summary, assignments, holdout, free, steps)
 
 
 def _assignments(planned: Planned) -> pl.DataFrame:

@@ -51,6 +51,7 @@ def write_plan(plan: Plan, brief: Brief, creatives: Creatives, out: Path, create
         _write_json(temporary / "variants.json", list(creatives.variants))
         plan.assignments.write_parquet(temporary / "assignments.parquet")
         plan.holdout.write_parquet(temporary / "holdout.parquet")
+        plan.reachable.write_parquet(temporary / "reachable.parquet")
         draw_waterfall(plan.waterfall, brief.name, temporary / "waterfall.png")
         (temporary / "images").mkdir()
         for name, file in sorted(creatives.images.items()):
