@@ -32,7 +32,8 @@ _OPTIONAL: Final = ("segment", "language", "time_zone")
 class BankCustomers:
     """The customers of a dataset, judged and scored in batches."""
 
-    def __init__(self, dataset: Dataset, home: Path, bundle: Bundle) -> None:
+    def __init__(self, dataset: Dataset, home: Path, bundle: Bundle, fingerprint: str) -> None:
+        """`fingerprint` is the dataset's, at hand already: it takes a pass over all files."""
         self.dataset = dataset
         self.home = home
         self.bundle = bundle
@@ -48,7 +49,7 @@ class BankCustomers:
             "model": bundle.manifest.model_version,
             "policy": f"{self.policy.pack.name} {self.policy.pack.version}",
             "features": manifest.schema_hash,
-            "dataset": dataset.fingerprint(),
+            "dataset": fingerprint,
         }
 
     def fields(self) -> AudienceFields:

@@ -36,7 +36,9 @@ def read_history(recommend: BatchRecommender, objective: Objective, as_of: datet
         RecsysError: there are too few logged impressions or responses.
     """
     dataset, wanted = recommend.dataset, RESPONSES[objective]
-    shown = exposures(dataset, wanted, as_of)
+    known = list(recommend.pipeline.catalogue.products.ids)
+    shown = exposures(dataset, wanted, as_of).filter(pl.col(PRODUCT_ID).is_in(known))
+    shown = shown.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias(ROW_ID))
     if shown.is_empty():
         raise RecsysError(
             f"{dataset.path}: no impressions of products are logged that are old enough to have been answered: "
@@ -44,7 +46,7 @@ def read_history(recommend: BatchRecommender, objective: Objective, as_of: datet
         )
     scores = _scores_of(recommend, shown)
     curve = ResponseCurve.fit(scores, shown["responded"].to_numpy(), shown["channel"].to_list())
-    return History(curve, _share(dataset, wanted))
+    return History(curve, read_arms(dataset, wanted))
 
 
 def exposures(dataset: Dataset, wanted: EventType, as_of: datetime) -> pl.DataFrame:
@@ -89,7 +91,7 @@ def _scores_of(recommend: BatchRecommender, shown: pl.DataFrame) -> np.ndarray:
     """[n] the champion's score of each impression's product, at its time."""
     products = recommend.pipeline.catalogue.products
     position = products.positions(shown[PRODUCT_ID].to_list())
-    scores = np.full(len(shown), np.nan)
+    scores = np.empty(len(shown))
     for start in range(0, len(shown), _BATCH):
         part = shown.slice(start, _BATCH)
         asked = part.select(
@@ -99,13 +101,13 @@ def _scores_of(recommend: BatchRecommender, shown: pl.DataFrame) -> np.ndarray:
         place = position[start : start + _BATCH]
         rows = np.arange(len(part))
         asked_about = np.zeros((len(part), len(products)), dtype=bool)
-        asked_about[rows[place >= 0], place[place >= 0]] = True
+        asked_about[rows, place] = True
         every = recommend.scores(known, [None] * len(part), Kind.PRODUCTS, asked_about)
-        scores[start : start + len(part)] = np.where(place >= 0, every[rows, place], np.nan)
-    return np.nan_to_num(scores, nan=float(np.nanmin(scores)))
+        scores[start : start + len(part)] = every[rows, place]
+    return scores
 
 
-def _share(dataset: Dataset, wanted: EventType) -> Estimate | None:
+def read_arms(dataset: Dataset, wanted: EventType) -> Estimate | None:
     """What the arms say; customers of an arm who never appear in the events are in neither count.
 
     In the control arm, which is never written to, that leaves out more people who did not respond than in the other:

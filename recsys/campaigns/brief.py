@@ -114,6 +114,14 @@ class Brief(BaseConfig):
     """Decides who is held out; the same in all campaigns of a bank, so that the global holdout is."""
     seed: int = Field(default=0, ge=0)
 
+    @field_validator("products", mode="before")
+    @classmethod
+    def _check_word(cls, value: Any) -> Any:
+        """Says it in one sentence, where the type alone would say it in one for each possibility."""
+        if value != ENGINE and not (isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)):
+            raise ValueError(f"must be `{ENGINE}`, or a list of product ids such as [p0001, p0002]")
+        return value
+
     @model_validator(mode="after")
     def _check_dates(self) -> Self:
         if self.ends <= self.starts:

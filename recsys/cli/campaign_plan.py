@@ -66,7 +66,8 @@ def plan_and_write(
     dataset = open_known(home, data or home.dataset_path())
     bundle = Bundle.load(Tracker(home.path).bundle_folder())
     check_schema(home, bundle.manifest.schema_hash)
-    bank = BankCustomers(dataset, home.path, bundle)
+    record = home.record()  # `open_known` found its fingerprint to be the dataset's
+    bank = BankCustomers(dataset, home.path, bundle, record.features_of if record else "")
     described = describe(plan_campaign(brief, bank, progress))
     creatives = bank.creatives(described.assignments["content_id"].unique().to_list())
     manifest = write_plan(described, brief, creatives, out, datetime.now(UTC))

@@ -60,7 +60,7 @@ def test_plan_for_many_customers_is_quick_and_small(tmp_path: Path, capsys: pyte
     bundle = Bundle.load(outcome.folder)
     before = _peak()
     started = perf_counter()
-    bank = BankCustomers(large, tmp_path / "large-home", bundle)
+    bank = BankCustomers(large, tmp_path / "large-home", bundle, "speed")
     plan = describe(plan_campaign(brief_of(customers), bank))
     took = perf_counter() - started
     totals = plan.summary["totals"]

@@ -25,6 +25,7 @@ EMAIL = {"channel": "email", "cost_per_contact": 0.5}
         ({"channels": [EMAIL, EMAIL]}, "email is there twice"),
         ({"channels": [{**EMAIL, "cost_per_contact": -1}]}, "cost_per_contact"),
         ({"products": []}, "name at least one"),
+        ({"products": "p0001"}, "products: Value error, must be `engine`, or a list"),
         ({"products": ["p1"], "categories": ["card"]}, "categories: is for"),
         ({"products": ["p1"], "limits": {"per_product": {"p2": 3}}}, "p2 is not a product of this campaign"),
         ({"limits": {"per_product": {"p2": 0}}}, "capacity of less than 1 for p2"),
