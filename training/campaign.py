@@ -16,7 +16,7 @@ from recsys.campaigns.brief import Objective, canonical_json
 from recsys.campaigns.plan_files import Creatives
 from recsys.campaigns.source import Groups, History, Scores
 from recsys.data.contract import Dataset
-from recsys.features.spec import Entity, FeatureManifest, FeatureView, feature_name
+from recsys.features.spec import Entity, FeatureManifest, FeatureView, ViewName, feature_name
 from recsys.policy.as_of import customer_facts_as_of, taken_before
 from recsys.policy.facts import BoolArray, CustomerFacts
 from recsys.schema import CONTENT_ID, CUSTOMER_ID, EVENT_TIMESTAMP, PRODUCT_ID, Kind, Table
@@ -44,7 +44,8 @@ class BankCustomers:
         newest = dataset.config.end or dataset.end()
         self.as_of: datetime = newest.astimezone(UTC)
         manifest = FeatureManifest.read(home / "features")
-        self._views = list(manifest.views_of(Entity.CUSTOMER))
+        # the profile view holds what the customers table does, under longer names
+        self._views = [view for view in manifest.views_of(Entity.CUSTOMER) if view.name != ViewName.CUSTOMER_PROFILE]
         self.versions: Mapping[str, str] = {
             "model": bundle.manifest.model_version,
             "policy": f"{self.policy.pack.name} {self.policy.pack.version}",

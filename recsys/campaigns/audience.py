@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from difflib import get_close_matches
 from typing import Any, Final
 
 import polars as pl
@@ -146,7 +147,15 @@ def _check_field(field: str, fields: AudienceFields, credit: CreditPolicy | None
             "pack: leave it out, or name products or categories that are no credit"
         )
     if fields.kind(field) is None:
-        raise AudienceError(f"audience: `{field}` is no field; there are: {', '.join(fields.names())}")
+        raise AudienceError(f"audience: `{field}` is no field; {_suggestions(field, fields.names())}")
+
+
+def _suggestions(field: str, names: list[str]) -> str:
+    """The customers' own columns, and of the many features those with a name like this one."""
+    own = [name for name in names if "__" not in name]
+    near = [name for name in get_close_matches(field, names, n=5) if name not in own]
+    near = near or [name for name in names if name not in own][:2]
+    return f"there are {', '.join(own)}" + (f", and features such as {', '.join(near)}" if near else "")
 
 
 def _compile(expression: Expression, fields: AudienceFields) -> pl.Expr:

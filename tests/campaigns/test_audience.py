@@ -94,7 +94,7 @@ def test_audience_any_expression_chooses_who_certainly_meets_it(value: Any) -> N
         ({"field": "segment"}, "exactly one"),
         ({"field": "segment", "equals": "a", "in": ["b"]}, "exactly one"),
         ({"equals": "a"}, "`field`"),
-        ({"field": "height", "above": 3}, "`height` is no field; there are: liquid_amount"),
+        ({"field": "height", "above": 3}, "`height` is no field; there are liquid_amount"),
         ({"field": "segment", "above": 3}, "neither"),
         ({"field": "liquid_amount", "above": "3"}, "is not a number"),
         ({"field": "liquid_amount", "above": float("nan")}, "is not a number"),

@@ -14,11 +14,17 @@ import pytest
 import yaml
 from PIL import Image
 
+from recsys.bundle import Bundle
+from recsys.campaigns.audience import AudienceError
 from recsys.campaigns.brief import Brief
 from recsys.campaigns.holdouts import CAMPAIGN, GLOBAL, NONE, hold_out
 from recsys.campaigns.plan_files import assignment_hash
+from recsys.campaigns.planner import read_audience
+from recsys.data.contract import Dataset
 from tests.end_to_end.champions import crown
 from tests.end_to_end.conftest import TrainedBank, run
+from training.campaign import BankCustomers
+from training.tracking import Tracker
 
 BUDGET = 3.0
 
@@ -190,6 +196,36 @@ def test_plan_never_overwrites_a_plan(planned: Path, values: dict[str, Any], pla
     before = (planned / "manifest.json").read_bytes()
     assert plan_it(values, planned) == 1
     assert (planned / "manifest.json").read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def customers(champion: TrainedBank) -> BankCustomers:
+    bundle = Bundle.load(Tracker(champion.home).bundle_folder())
+    return BankCustomers(Dataset.open(champion.data), champion.home, bundle, "fingerprint")
+
+
+def test_audience_by_a_feature_is_who_has_it(
+    customers: BankCustomers, champion: TrainedBank, values: dict[str, Any]
+) -> None:
+    brief = Brief.parse({**values, "audience": {"field": "customer_behaviour__n_click_30d", "at_least": 2}}, "test")
+    events = pl.read_parquet(champion.home / "features" / "customer_behaviour.parquet").sort("event_timestamp")
+    latest = events.filter(pl.col("event_timestamp") <= customers.as_of).group_by("customer_id").last()
+    wanted = set(latest.filter(pl.col("n_click_30d") >= 2)["customer_id"])
+    assert wanted
+    assert set(read_audience(brief, customers)["customer_id"]) == wanted
+
+
+def test_audience_by_region_depends_on_whether_the_campaign_may_be_about_credit(
+    customers: BankCustomers, values: dict[str, Any]
+) -> None:
+    region = {**values, "categories": [], "audience": {"field": "region", "equals": "Cork"}}
+    credit = customers.policy.credits(customers.products)
+    loan = next(name for name, is_credit in zip(customers.products.ids, credit, strict=True) if is_credit)
+    other = next(name for name, is_credit in zip(customers.products.ids, credit, strict=True) if not is_credit)
+    assert len(read_audience(Brief.parse({**region, "products": [other]}, "test"), customers))
+    for products in ([loan], [other, loan], "engine"):
+        with pytest.raises(AudienceError, match="`region` is refused"):
+            read_audience(Brief.parse({**region, "products": products}, "test"), customers)
 
 
 def test_plan_without_a_brief_is_the_calls_fault() -> None:
