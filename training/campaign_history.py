@@ -46,7 +46,20 @@ def read_history(recommend: BatchRecommender, objective: Objective, as_of: datet
         )
     scores = _scores_of(recommend, shown)
     curve = ResponseCurve.fit(scores, shown["responded"].to_numpy(), shown["channel"].to_list())
-    return History(curve, read_arms(dataset, wanted))
+    return History(curve, conversions_per_response(dataset, wanted, as_of), read_arms(dataset, wanted))
+
+
+def conversions_per_response(dataset: Dataset, wanted: EventType, as_of: datetime) -> float:
+    """How many exposures were followed by a conversion for each that was followed by a response; at most 1.
+
+    A campaign for clicks or applications must not count each of them as a sale.
+    """
+    if wanted is EventType.CONVERT:
+        return 1.0
+    responses, conversions = (
+        int(exposures(dataset, event, as_of)["responded"].sum()) for event in (wanted, EventType.CONVERT)
+    )
+    return min(conversions / responses, 1.0) if responses else 0.0
 
 
 def exposures(dataset: Dataset, wanted: EventType, as_of: datetime) -> pl.DataFrame:

@@ -35,7 +35,7 @@ class Offers:
     products: np.ndarray
     """[P] int64: the campaign's products, as positions in the catalogue."""
     margins: np.ndarray
-    """[N] float64: what a response is worth, in money."""
+    """[N] float64: what a conversion is worth, in money."""
 
     @classmethod
     def of(cls, brief: Brief, source: CustomerSource) -> "Offers":
@@ -68,7 +68,7 @@ class Offers:
         return cls(tuple(offers), products, _margins(source, products))
 
     def options(self, customers: "Reachable", scores: Scores, history: History, brief: Brief) -> pl.DataFrame:
-        """The options of B customers: the columns of the allocator, and probability, margin and language."""
+        """The options of B customers: the columns of the allocator, and probability and language."""
         frames = [self._of_channel(offer, customers, scores, history, brief) for offer in self.channels]
         return pl.concat([frame for frame in frames if frame is not None]).sort(
             CUSTOMER_ID, "value", PRODUCT_ID, "channel", descending=[False, True, False, False]
@@ -82,7 +82,7 @@ class Offers:
         places = np.unique(offer.facts.product)
         content = self._best_contents(offer, customers.allowed[offer.channel], scores.contents, places)
         chance = history.curve(scores.products[:, places], offer.channel)
-        value = chance * effect_of(history) * self.margins[places] - offer.cost
+        value = chance * effect_of(history) * history.worth * self.margins[places] - offer.cost
         value = np.where(content >= 0, value, -np.inf)
         keep = brief.limits.per_customer + SPARE_OPTIONS
         best = np.argsort(-value, axis=1, kind="stable")[:, :keep]
@@ -102,7 +102,6 @@ class Offers:
                 "segment": pl.Series(np.array(customers.segments, dtype=object)[row], dtype=pl.String),
                 "language": pl.Series(offer.facts.language[chosen].astype(object), dtype=pl.String),
                 "probability": chance[row, place],
-                "margin": self.margins[product],
                 "value": value[row, place],
                 "cost": np.full(len(row), offer.cost),
             }

@@ -109,6 +109,7 @@ def _totals(planned: Planned, assignments: pl.DataFrame) -> dict[str, Any]:
         "cost": float(assignments["cost"].sum()),
         "expected_responses": expected._asdict(),
         "incremental_responses": _incremental(expected, history.share),
+        "conversions_per_response": history.worth,
         "value": planned.allocation.objective,
         "value_bound": planned.allocation.bound,
     }

@@ -99,7 +99,10 @@ def read_audience(brief: Brief, source: CustomerSource) -> pl.DataFrame:
 def _walk(
     brief: Brief, source: CustomerSource, offers: Offers, audience: pl.DataFrame, progress: Progress | None
 ) -> Draft:
+    learning = progress.add_task("learning from logged contacts", total=1) if progress else None
     history = source.history(brief.objective)
+    if progress and learning is not None:
+        progress.advance(learning)
     draft = Draft(Waterfall(len(audience), source.policy.rule_ids), history, pl.DataFrame())
     task = progress.add_task("asking rules and model", total=len(audience)) if progress else None
     found = []

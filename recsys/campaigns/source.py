@@ -27,6 +27,8 @@ class History(NamedTuple):
     """What logged contacts taught."""
 
     curve: ResponseCurve
+    worth: float
+    """Conversions that come with a response, on average: the catalogue's value is that of a conversion."""
     share: Estimate | None
     """Of the responses, those that contact brings; None where the history has no randomised control group."""
 

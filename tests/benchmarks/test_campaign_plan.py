@@ -34,7 +34,7 @@ def brief_of(customers: int) -> Brief:
                 {"channel": "email", "cost_per_contact": 0.05, "capacity": customers // 4},
                 {"channel": "app", "cost_per_contact": 0.01},
             ],
-            "budget": customers * 0.01,
+            "budget": customers * 0.004,
             "starts": "2026-06-02T00:00:00Z",
             "ends": "2026-06-09T00:00:00Z",
             "languages": ["en"],
@@ -71,6 +71,7 @@ def test_plan_for_many_customers_is_quick_and_small(tmp_path: Path, capsys: pyte
             f"gap {plan.summary['gap']:.4%}, load average {os.getloadavg()[0]:.2f}\n"
         )
     assert totals["contacts"] > customers * 0.1
+    assert any(entry["binding"] for entry in plan.summary["constraints"])
     assert plan.summary["gap"] <= 0.01
 
 

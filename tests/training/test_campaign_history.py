@@ -9,7 +9,7 @@ import yaml
 
 from recsys.data.contract import Dataset
 from recsys.schema import EventType
-from training.campaign_history import WINDOW, exposures, read_arms
+from training.campaign_history import WINDOW, conversions_per_response, exposures, read_arms
 
 END = datetime(2026, 7, 1, tzinfo=UTC)
 Row = tuple[str, float, str, str, str]
@@ -62,6 +62,16 @@ def test_exposures_count_the_first_of_a_window_and_responses_within_it(tmp_path:
     }
     assert len(shown) == 4
     assert (shown["event_timestamp"] <= END - WINDOW).all()
+
+
+def test_conversions_per_response_of_clicks_is_the_share_that_ends_in_a_sale(tmp_path: Path) -> None:
+    rows: list[Row] = []
+    for number in range(8):
+        rows += [(f"c{number}", 50, "impression", "p1", "x"), (f"c{number}", 49, "click", "p1", "x")]
+    rows += [("c0", 48, "convert", "p1", "x"), ("c1", 48, "convert", "p1", "x")]
+    dataset = write_history(tmp_path, rows)
+    assert conversions_per_response(dataset, EventType.CLICK, END) == 0.25
+    assert conversions_per_response(dataset, EventType.CONVERT, END) == 1.0
 
 
 def test_arms_compare_customers_and_not_events(tmp_path: Path) -> None:
