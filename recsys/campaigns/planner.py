@@ -80,6 +80,11 @@ def plan_campaign(brief: Brief, source: CustomerSource, progress: Progress | Non
     allocation = allocate(draft.options, brief.allocation_limits())
     if progress and task is not None:
         progress.advance(task)
+    if allocation.assignments.is_empty():
+        raise BriefError(
+            "channels: no contact is worth what it costs, by the values of the catalogue and the logged responses: "
+            "name cheaper channels or other products, or ask for a minimum in limits.cells"
+        )
     _count_unchosen(draft, allocation)
     return Planned(brief, source, draft, audience, allocation)
 

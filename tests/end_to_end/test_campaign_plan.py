@@ -171,6 +171,7 @@ def test_plan_of_the_same_brief_has_the_same_assignment_hash(
             "no plan meets all limits",
         ),
         ({"budget": 0.001}, "does not pay one contact"),
+        ({"channels": [{"channel": "email", "cost_per_contact": 1e6}], "budget": 1e9}, "worth what it costs"),
     ],
 )
 def test_plan_of_a_bad_brief_says_why_and_writes_nothing(
