@@ -16,7 +16,7 @@ from recsys.data.splits import ORDER_TIMESTAMP, order_timestamps, resolve_split
 from recsys.decisions.answer import DecisionRequest
 from recsys.decisions.catalogue import Catalogue
 from recsys.decisions.pipeline import DecisionPipeline
-from recsys.decisions.scoring import Understanding
+from recsys.decisions.scoring import ScoreArray, Understanding, score_all
 from recsys.errors import RecsysError
 from recsys.features.spec import Entity, FeatureManifest
 from recsys.modeling.reader import CustomerRows
@@ -140,7 +140,7 @@ class BatchRecommender:
         asked = asked_now(self.dataset, ids, self._end)
         facts = customer_facts_as_of(self.dataset, asked, self._products)
         latest: datetime = asked[EVENT_TIMESTAMP].max()  # type: ignore[assignment]
-        customers = self._understand(asked, self.pipeline.policy.profiling_refused(facts, latest))
+        customers = self.understand(asked, self.pipeline.policy.profiling_refused(facts, latest))
         only = {} if candidates is None else {request.kind: candidates}
         context = RequestContext(taken=taken_before(self.dataset, latest))
         ranking = self.pipeline.rank(
@@ -159,8 +159,23 @@ class BatchRecommender:
             }
         )
 
-    def _understand(self, asked: pl.DataFrame, refused: BoolArray) -> Understanding:
-        """What the model knows of the customers; of who refused profiling nothing is read and nothing computed."""
+    def scores(
+        self,
+        customers: Understanding,
+        segments: Sequence[str | None],
+        kind: Kind,
+        allowed: BoolArray | None = None,
+    ) -> ScoreArray:
+        """[B, N] the scores of all items of a kind; the popularity in the segment where nothing is known."""
+        return score_all(self.recommender, customers, segments, kind, allowed)
+
+    def understand(self, asked: pl.DataFrame, refused: BoolArray) -> Understanding:
+        """What the model knows of the customers; of who refused profiling nothing is read and nothing computed.
+
+        Args:
+            asked: row_id (from 0, in order), customer_id and event_timestamp, the instant at which each is looked at.
+            refused: [B] who refused.
+        """
         profiled = asked.filter(~pl.Series(refused))
         everything = tuple(self.recommender.modalities)
         if profiled.is_empty():

@@ -15,6 +15,7 @@ from recsys.cli.ablate import ablate
 from recsys.cli.audit import audit_commands
 from recsys.cli.benchmark import benchmark
 from recsys.cli.benchmark_serving import benchmark_serving
+from recsys.cli.campaign import campaign_commands
 from recsys.cli.erase import erase
 from recsys.cli.export_events import export_events
 from recsys.cli.fairness import fairness
@@ -48,6 +49,7 @@ app = typer.Typer(
 importers = typer.Typer(no_args_is_help=True, help="Bring a public dataset into the data contract.")
 app.add_typer(importers, name="import")
 app.add_typer(audit_commands(), name="audit")
+app.add_typer(campaign_commands(), name="campaign")
 app.command()(ablate)
 app.command()(benchmark)
 app.command("benchmark-serving")(benchmark_serving)

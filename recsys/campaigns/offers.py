@@ -1,0 +1,190 @@
+"""What a campaign can send: its products and approved creatives, by channel, and the options of some customers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from recsys.campaigns.brief import ENGINE, Brief, BriefError
+from recsys.campaigns.holdouts import draw
+from recsys.campaigns.source import CustomerSource, History, Scores
+from recsys.policy.facts import BoolArray, ContentFacts, primary
+from recsys.schema import CONTENT_ID, CUSTOMER_ID, PRODUCT_ID
+
+SPARE_OPTIONS: Final = 2
+"""Products that a customer can be offered on a channel beyond those that he may get: limits may shut some."""
+
+
+class Offer(NamedTuple):
+    """One channel of the campaign."""
+
+    channel: str
+    cost: float
+    facts: ContentFacts
+    rows: np.ndarray
+    """[c] int64: where the creatives are among all contents."""
+
+
+@dataclass(frozen=True)
+class Offers:
+    """All channels of a campaign."""
+
+    channels: tuple[Offer, ...]
+    products: np.ndarray
+    """[P] int64: the campaign's products, as positions in the catalogue."""
+    margins: np.ndarray
+    """[N] float64: what a conversion is worth, in money."""
+
+    @classmethod
+    def of(cls, brief: Brief, source: CustomerSource) -> "Offers":
+        """What the brief asks for, of what the bank has.
+
+        Raises:
+            BriefError: it has nothing of the kind.
+        """
+        products = campaign_products(brief, source)
+        names = [source.products.ids[position] for position in products]
+        languages = {primary(language) for language in brief.languages}
+        usable = source.contents.with_row_index("row").filter(pl.col(PRODUCT_ID).is_in(names))
+        if "language" in usable.columns:
+            spoken = [row for row, tag in enumerate(usable["language"].to_list()) if primary(tag) in {"", *languages}]
+            usable = usable[spoken]
+        if brief.tone is not None:
+            usable = usable.filter(pl.col("tone") == brief.tone) if "tone" in usable.columns else usable.clear()
+        _require_creatives(usable, brief)
+        offers = []
+        for entry in brief.channels:
+            channel = source.policy.pack.channel(entry.channel)
+            own = usable
+            if "channel" in usable.columns:
+                own = usable.filter(pl.col("channel").is_null() | (pl.col("channel") == channel))
+            facts = ContentFacts.from_frame(own.drop("row"), source.products)
+            offers.append(Offer(entry.channel, entry.cost_per_contact, facts, own["row"].to_numpy().astype(np.int64)))
+        if not any(len(offer.rows) for offer in offers):
+            wanted = ", ".join(entry.channel for entry in brief.channels)
+            raise BriefError(f"channels: no creative of these products is made for {wanted}: have some made, or change")
+        return cls(tuple(offers), products, _margins(source, products))
+
+    def options(self, customers: "Reachable", scores: Scores, history: History, brief: Brief) -> pl.DataFrame:
+        """The options of B customers: the columns of the allocator, and probability and language."""
+        frames = [self._of_channel(offer, customers, scores, history, brief) for offer in self.channels]
+        return pl.concat([frame for frame in frames if frame is not None]).sort(
+            CUSTOMER_ID, "value", PRODUCT_ID, "channel", descending=[False, True, False, False]
+        )
+
+    def _of_channel(
+        self, offer: Offer, customers: "Reachable", scores: Scores, history: History, brief: Brief
+    ) -> pl.DataFrame | None:
+        if not len(offer.rows):
+            return None
+        places = np.unique(offer.facts.product)
+        content = self._best_contents(offer, customers.allowed[offer.channel], scores.contents, places)
+        chance = history.curve(scores.products[:, places], offer.channel)
+        value = chance * effect_of(history) * history.worth * self.margins[places] - offer.cost
+        value = np.where(content >= 0, value, -np.inf)
+        keep = brief.limits.per_customer + SPARE_OPTIONS
+        best = np.argsort(-value, axis=1, kind="stable")[:, :keep]
+        row, rank = np.nonzero(np.take_along_axis(value, best, axis=1) > -np.inf)
+        place = best[row, rank]
+        chosen, product = content[row, place], places[place]
+        ids = np.array(offer.facts.ids, dtype=object)
+        names = np.array(customers.source.products.ids, dtype=object)
+        return pl.DataFrame(
+            {
+                CUSTOMER_ID: pl.Series(np.array(customers.ids, dtype=object)[row], dtype=pl.String),
+                PRODUCT_ID: pl.Series(names[product], dtype=pl.String),
+                CONTENT_ID: pl.Series(ids[chosen], dtype=pl.String),
+                "channel": pl.Series([offer.channel], dtype=pl.String).new_from_index(0, len(row)),
+                "slot": pl.Series((customers.slot[row] + rank) % customers.slots, dtype=pl.Int32),
+                "category": pl.Series(customers.source.products.category[product].astype(object), dtype=pl.String),
+                "segment": pl.Series(np.array(customers.segments, dtype=object)[row], dtype=pl.String),
+                "language": pl.Series(offer.facts.language[chosen].astype(object), dtype=pl.String),
+                "probability": chance[row, place],
+                "value": value[row, place],
+                "cost": np.full(len(row), offer.cost),
+            }
+        )
+
+    @staticmethod
+    def _best_contents(offer: Offer, allowed: BoolArray, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """[B, P] int64: for each product the allowed creative that the model likes best; -1 where there is none."""
+        mine = np.where(allowed, scores[:, offer.rows], -np.inf)
+        best = np.full((len(mine), len(places)), -1, dtype=np.int64)
+        for column, place in enumerate(places):
+            of_product = np.flatnonzero(offer.facts.product == place)
+            first = mine[:, of_product].argmax(axis=1)
+            here = mine[np.arange(len(mine)), of_product[first]] > -np.inf
+            best[here, column] = of_product[first[here]]
+        return best
+
+
+class Reachable(NamedTuple):
+    """B customers whom the rules let be contacted."""
+
+    ids: Sequence[str]
+    segments: Sequence[str]
+    allowed: dict[str, BoolArray]
+    """By channel, [B, c]: the creatives that each may get."""
+    slot: np.ndarray
+    """[B] int64: the slot of each customer's first message."""
+    slots: int
+    source: CustomerSource
+
+
+def first_slots(customers: Sequence[str], brief: Brief, slots: int) -> np.ndarray:
+    """[B] int64: spreads the customers over the slots evenly, the same way every time."""
+    return np.array([int(draw(brief.salt, f"slot:{brief.campaign_id}", name) * slots) for name in customers], np.int64)
+
+
+def campaign_products(brief: Brief, source: CustomerSource) -> np.ndarray:
+    """[P] int64: the campaign's products as positions in the catalogue, in rising order.
+
+    Raises:
+        BriefError: one is not in the catalogue, or no product is of a category that the brief names.
+    """
+    if brief.products != ENGINE:
+        positions = source.products.positions(brief.products)
+        unknown = [name for name, place in zip(brief.products, positions, strict=True) if place < 0]
+        if unknown:
+            raise BriefError(f"products: {', '.join(unknown)}: no such product in the champion's catalogue")
+        return np.unique(positions)
+    if not brief.categories:
+        return np.arange(len(source.products), dtype=np.int64)
+    known = {str(name) for name in source.products.category}
+    unknown = [name for name in brief.categories if name not in known]
+    if unknown:
+        raise BriefError(f"categories: {', '.join(unknown)}: no such category; there are {', '.join(sorted(known))}")
+    return np.flatnonzero(np.isin(source.products.category, list(brief.categories)))
+
+
+def may_be_credit(brief: Brief, source: CustomerSource) -> bool:
+    """Whether a message of the campaign can be about credit."""
+    return bool(source.policy.credits(source.products)[campaign_products(brief, source)].any())
+
+
+def effect_of(history: History) -> float:
+    """What a response counts: the share that contact brings, where that share is surely above zero; else all of it."""
+    share = history.share
+    return share.mean if share is not None and share.low > 0 else 1.0
+
+
+def _margins(source: CustomerSource, products: np.ndarray) -> np.ndarray:
+    """[N] the catalogue's values; of investments the average one, because margin may not rank them (domain.md)."""
+    stated = source.products.columns.get("value")
+    if stated is None:
+        return np.ones(len(source.products))
+    margins = np.array([np.nan if value is None else float(value) for value in stated])
+    average = float(np.nanmean(margins[products])) if np.isfinite(margins[products]).any() else 1.0
+    neutral = source.policy.investments(source.products) | ~np.isfinite(margins)
+    return np.where(neutral, average, np.maximum(margins, 0.0))
+
+
+def _require_creatives(usable: pl.DataFrame, brief: Brief) -> None:
+    if usable.is_empty():
+        tone = "" if brief.tone is None else f" in the tone {brief.tone}"
+        raise BriefError(
+            f"languages: no creative of the campaign's products is in {', '.join(brief.languages)}{tone}: "
+            "have some made, or name other languages, products or tones"
+        )

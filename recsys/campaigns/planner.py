@@ -1,0 +1,230 @@
+"""From a brief to a plan: audience, holdouts, rules, scores, options, allocation, and what to expect of it.
+
+The customers are walked through in batches of one time zone each, so that the rules are asked at the very instant at
+which the customers of that zone would be written to, and so that memory does not grow with the bank: what is kept of a
+batch is a few options a customer.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import polars as pl
+from rich.progress import Progress
+
+from recsys.campaigns.allocation import Allocation, allocate
+from recsys.campaigns.audience import compile_audience, fields_of, parse_audience
+from recsys.campaigns.brief import Brief, BriefError
+from recsys.campaigns.holdouts import NONE, hold_out
+from recsys.campaigns.offers import Offers, Reachable, first_slots, may_be_credit
+from recsys.campaigns.slots import slot_times
+from recsys.campaigns.source import CustomerSource, History
+from recsys.campaigns.waterfall import STAYED, Waterfall, last_rule
+from recsys.policy.facts import BoolArray, CustomerFacts
+from recsys.policy.rules import RequestContext
+from recsys.schema import CUSTOMER_ID, PRODUCT_ID
+
+BATCH: Final = 20_000
+"""Customers looked at at a time."""
+_PROFILING: Final = "CONSENT_PROFILING"
+_HOLDOUT_RULE: Final = "HOLDOUT_"
+
+
+class _Batch(NamedTuple):
+    """Customers of one time zone."""
+
+    rows: pl.DataFrame
+    zone: str | None
+
+
+@dataclass
+class Draft:
+    """What the walk through the audience found."""
+
+    waterfall: Waterfall
+    history: History
+    options: pl.DataFrame
+    reachable: dict[str, list[str]] = field(default_factory=dict)
+    """By holdout group, the customers whom the rules let be contacted."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A draft with its allocation."""
+
+    brief: Brief
+    source: CustomerSource
+    draft: Draft
+    audience: pl.DataFrame
+    allocation: Allocation
+
+
+def plan_campaign(brief: Brief, source: CustomerSource, progress: Progress | None = None) -> Planned:
+    """Decides who gets what.
+
+    Raises:
+        BriefError: the brief cannot be planned on this bank.
+        AudienceError: its audience is refused.
+        InfeasibleError: its limits contradict each other.
+    """
+    brief.require_future(source.as_of)
+    offers = Offers.of(brief, source)
+    audience = read_audience(brief, source)
+    if audience.is_empty():
+        raise BriefError("audience: nobody is in it: check the values, or ask for less")
+    draft = _walk(brief, source, offers, audience, progress)
+    if draft.options.is_empty():
+        raise BriefError(f"audience: the rules leave nobody to contact: {_biggest(draft.waterfall, source.count())}")
+    task = progress.add_task("allocating", total=1) if progress else None
+    allocation = allocate(draft.options, brief.allocation_limits())
+    if progress and task is not None:
+        progress.advance(task)
+    if allocation.assignments.is_empty():
+        raise BriefError(
+            "channels: no contact is worth what it costs, by the values of the catalogue and the logged responses: "
+            "name cheaper channels or other products, or ask for a minimum in limits.cells"
+        )
+    _count_unchosen(draft, allocation)
+    return Planned(brief, source, draft, audience, allocation)
+
+
+def read_audience(brief: Brief, source: CustomerSource) -> pl.DataFrame:
+    """customer_id, segment, language, time_zone of the customers whom the brief names, by time zone and id.
+
+    Raises:
+        AudienceError: a field is refused or not known, or a value does not fit it.
+    """
+    expression = parse_audience(brief.audience)
+    credit = source.policy.pack.credit if may_be_credit(brief, source) else None
+    condition = compile_audience(expression, source.fields(), credit)
+    return source.audience(condition, fields_of(expression)).sort("time_zone", CUSTOMER_ID, nulls_last=True)
+
+
+def _walk(
+    brief: Brief, source: CustomerSource, offers: Offers, audience: pl.DataFrame, progress: Progress | None
+) -> Draft:
+    learning = progress.add_task("learning from logged contacts", total=1) if progress else None
+    history = source.history(brief.objective)
+    if progress and learning is not None:
+        progress.advance(learning)
+    draft = Draft(Waterfall(len(audience), source.policy.rule_ids), history, pl.DataFrame())
+    task = progress.add_task("asking rules and model", total=len(audience)) if progress else None
+    found = []
+    for batch in _batches(audience):
+        options = _options_of(batch, brief, source, offers, draft)
+        if options is not None:
+            found.append(options)
+        if progress and task is not None:
+            progress.advance(task, len(batch.rows))
+    draft.options = pl.concat(found) if found else pl.DataFrame()
+    return draft
+
+
+def _batches(audience: pl.DataFrame) -> Iterator[_Batch]:
+    for (zone,), rows in audience.group_by("time_zone", maintain_order=True):
+        for start in range(0, len(rows), BATCH):
+            yield _Batch(rows.slice(start, BATCH), None if zone is None else str(zone))
+
+
+def _options_of(
+    batch: _Batch, brief: Brief, source: CustomerSource, offers: Offers, draft: Draft
+) -> pl.DataFrame | None:
+    """The options of one batch; who fell out is counted in the draft's waterfall."""
+    ids = batch.rows[CUSTOMER_ID].to_list()
+    held_out = hold_out(ids, brief)  # before anything is known of anybody
+    facts = source.facts(ids)
+    allowed, rules = _judge(batch, brief, source, offers, facts)
+    draft.waterfall.remove(rules)
+    stayed = rules == STAYED
+    for group in np.unique(held_out.astype(str)).tolist():
+        here = stayed & (held_out == group)
+        draft.reachable.setdefault(group, []).extend(np.array(ids, dtype=object)[here].tolist())
+        if group != NONE:
+            draft.waterfall.remove_count(f"{_HOLDOUT_RULE}{group.upper()}", int(here.sum()))
+    rows = np.flatnonzero(stayed & (held_out == NONE))
+    if not len(rows):
+        return None
+    return _score(
+        batch.rows[rows], {name: mask[rows] for name, mask in allowed.items()}, brief, offers, (source, draft)
+    )
+
+
+def _judge(
+    batch: _Batch, brief: Brief, source: CustomerSource, offers: Offers, facts: CustomerFacts
+) -> tuple[dict[str, BoolArray], np.ndarray]:
+    """By channel what each customer may get, [B, c], and [B] the rule at which he lost the last of it."""
+    now = slot_times(brief, batch.zone)[0]
+    allowed, removed_by = {}, []
+    for offer in offers.channels:
+        context = RequestContext(channel=offer.channel, taken=source.taken())
+        outcome = source.policy.evaluate_contents(facts, offer.facts, source.products, now, context)
+        allowed[offer.channel] = outcome.allowed
+        removed_by.append(outcome.rule)
+    rules = last_rule(np.concatenate(removed_by, axis=1), source.policy.rule_ids)
+    refused = source.policy.profiling_refused(facts, now)
+    return allowed, np.where((rules == STAYED) & refused, _PROFILING, rules)
+
+
+def _score(
+    rows: pl.DataFrame,
+    allowed: dict[str, BoolArray],
+    brief: Brief,
+    offers: Offers,
+    context: tuple[CustomerSource, Draft],
+) -> pl.DataFrame:
+    source, draft = context
+    ids = rows[CUSTOMER_ID].to_list()
+    products = np.zeros((len(ids), len(source.products)), dtype=bool)
+    for offer in offers.channels:
+        for column, product in enumerate(offer.facts.product):
+            products[:, product] |= allowed[offer.channel][:, column]
+    slots = len(slot_times(brief, rows["time_zone"][0]))
+    reachable = Reachable(
+        ids=ids,
+        segments=rows["segment"].fill_null("").to_list(),
+        allowed=allowed,
+        slot=first_slots(ids, brief, slots),
+        slots=slots,
+        source=source,
+    )
+    return offers.options(reachable, source.scores(ids, reachable.segments, products), draft.history, brief)
+
+
+def _count_unchosen(draft: Draft, allocation: Allocation) -> None:
+    """Who could have been contacted and is not: by the limit that weighs most on his best option."""
+    chosen = allocation.assignments.select(CUSTOMER_ID).unique()
+    left = draft.options.join(chosen, on=CUSTOMER_ID, how="anti")
+    if left.is_empty():
+        return
+    price = {entry.name: entry.price for entry in allocation.prices}
+    weights = {
+        "CAP_BUDGET": pl.col("cost") * price.get("budget", 0.0),
+        "CAP_CHANNEL": _price_of("channel", _by_kind(price, "channel")),
+        "CAP_PRODUCT": _price_of(PRODUCT_ID, _by_kind(price, "product")),
+    }
+    heaviest = pl.max_horizontal(*weights.values())
+    reason = pl.lit("CAP_BUDGET")
+    for name, weight in weights.items():
+        reason = pl.when((weight == heaviest) & (heaviest > 0)).then(pl.lit(name)).otherwise(reason)
+    reason = pl.when(pl.col("value") <= 0).then(pl.lit("VALUE_BELOW_COST")).otherwise(reason)
+    best = left.sort("value", descending=True, maintain_order=True).unique(CUSTOMER_ID, keep="first")
+    for rule, count in best.select(reason.alias("rule"))["rule"].value_counts(sort=True).iter_rows():
+        draft.waterfall.remove_count(rule, count)
+
+
+def _price_of(column: str, prices: dict[str, float]) -> pl.Expr:
+    if not prices:
+        return pl.lit(0.0)
+    return pl.col(column).replace_strict(prices, default=0.0, return_dtype=pl.Float64)
+
+
+def _by_kind(price: dict[str, float], kind: str) -> dict[str, float]:
+    """`channel email` to `email`, of the constraints of one kind."""
+    prefix = f"{kind} "
+    return {name.removeprefix(prefix): value for name, value in price.items() if name.startswith(prefix)}
+
+
+def _biggest(waterfall: Waterfall, everybody: int) -> str:
+    rows: list[Any] = sorted(waterfall.steps(everybody)[2:], key=lambda row: -row.removed)[:3]
+    return ", ".join(f"{row.rule} removes {row.removed}" for row in rows if row.removed)

@@ -1,0 +1,16 @@
+"""`recsys campaign`: from a brief to a plan, and on. Each verb is a file of its own that adds itself to the group."""
+
+import typer
+
+from recsys.cli import campaign_example, campaign_plan
+
+
+def campaign_commands() -> typer.Typer:
+    """The group with its verbs."""
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="Campaigns for the marketing team. Start with [bold]recsys campaign example[/bold].",
+    )
+    for verb in (campaign_example, campaign_plan):
+        verb.register(group)
+    return group

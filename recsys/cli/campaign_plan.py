@@ -1,0 +1,145 @@
+"""`recsys campaign plan`: who would get what, and what to expect of it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from recsys.cli.terminal import JsonOption, console, emit, make_progress, plain
+from recsys.home import Home
+
+_SMALL = 10
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command("plan")(plan)
+
+
+def plan(
+    context: typer.Context,
+    brief: Annotated[Path, typer.Argument(help="A brief (YAML): see `recsys campaign example`.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="The directory to write; must not exist.")],
+    data: Annotated[Path | None, typer.Option("--data", help="The dataset; default: the home's own.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Plan a campaign with the champion: audience, rules, holdouts, allocation, and what to expect. Sends nothing.
+
+    Example: recsys campaign plan brief.yaml --out plan
+
+    Example: recsys campaign plan brief.yaml --out plan --json
+    """
+    with make_progress() as progress:
+        summary = plan_and_write(context.obj, brief, out, data, progress)
+    if as_json:
+        emit(summary, True, [])
+    else:
+        print_plan(summary, console)
+
+
+def plan_and_write(
+    home: Home, file: Path, out: Path, data: Path | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Plans a brief and writes the plan's directory; returns plan.json with the manifest's hashes and `out`.
+
+    Raises:
+        RecsysError: the brief, the home or the place to write to cannot be used; nothing is written then.
+    """
+    from datetime import UTC, datetime
+
+    from recsys.bundle import Bundle
+    from recsys.campaigns.brief import Brief
+    from recsys.campaigns.plan import describe
+    from recsys.campaigns.plan_files import require_free, write_plan
+    from recsys.campaigns.planner import plan_campaign
+    from recsys.cli.workflows import check_schema, open_known, require_writable
+    from training.campaign import BankCustomers
+    from training.tracking import Tracker
+
+    brief = Brief.from_yaml(file)
+    require_free(out)
+    require_writable(out)
+    dataset = open_known(home, data or home.dataset_path())
+    bundle = Bundle.load(Tracker(home.path).bundle_folder())
+    check_schema(home, bundle.manifest.schema_hash)
+    record = home.record()  # `open_known` found its fingerprint to be the dataset's
+    bank = BankCustomers(dataset, home.path, bundle, record.features_of if record else "")
+    described = describe(plan_campaign(brief, bank, progress))
+    creatives = bank.creatives(described.assignments["content_id"].unique().to_list())
+    manifest = write_plan(described, brief, creatives, out, datetime.now(UTC))
+    hashes = {name: manifest[name] for name in ("assignment_hash", "brief_hash")}
+    return {**described.summary, **hashes, "out": str(out)}
+
+
+def print_plan(summary: dict[str, Any], out: Console) -> None:
+    """The waterfall, what to expect, the limits that bind, the power of the holdout and the fairness alarms."""
+    out.print(_waterfall(summary["waterfall"]))
+    totals = summary["totals"]
+    lines = [
+        f"[bold]{totals['customers']:,} customers, {totals['contacts']:,} contacts[/bold], cost {totals['cost']:,.2f}, "
+        f"value {totals['value']:,.2f} (gap to the bound {summary['gap']:.2%}, {summary['allocation']})",
+        f"expected responses {_interval(totals['expected_responses'])}, "
+        f"of these incremental {_interval(totals['incremental_responses'])}",
+        f"[dim]{plain(summary['method'])}: {plain(summary['why'])}[/dim]",
+        *_constraints(summary["constraints"]),
+        _power(summary["power"]),
+        *_fairness(summary["fairness"]),
+        f"wrote {plain(summary['out'])} (assignments {summary['assignment_hash'][:12]})",
+    ]
+    for line in lines:
+        out.print(line, highlight=False)
+
+
+def _waterfall(steps: list[dict[str, Any]]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("step")
+    table.add_column("rule")
+    table.add_column("removed", justify="right")
+    table.add_column("left", justify="right")
+    for step in steps:
+        removed = "" if not step["removed"] else f"<{_SMALL}" if step["removed"] < _SMALL else f"{step['removed']:,}"
+        left = "" if 0 < step["removed"] < _SMALL else f"{step['left']:,}"
+        table.add_row(step["step"], plain(step["rule"]), removed, left)
+    return table
+
+
+def _constraints(constraints: list[dict[str, Any]]) -> list[str]:
+    binding = [entry for entry in constraints if entry["binding"]]
+    if not binding:
+        return ["no limit binds: every customer who is worth his contact gets it"]
+    return [
+        f"binding: {plain(entry['name'])} {entry['used']:,.6g} of {entry['limit']:,.6g}, one more is worth "
+        f"{entry['price']:,.4g}"
+        for entry in binding
+    ]
+
+
+def _power(power: dict[str, Any]) -> str:
+    text = f"holdout: {power['held_out']:,} beside {power['treated']:,}"
+    if power["detectable_lift"] is not None:
+        text += f"; a lift of {power['detectable_lift']:.2%} points is found with 80 % probability"
+    if power["power"] is not None:
+        text += f"; the expected one, {power['expected_lift']:.2%} points, with {power['power']:.0%}"
+    return text
+
+
+def _fairness(fairness: dict[str, Any]) -> list[str]:
+    below = f"{fairness['alarm_below']:g}"
+    certain = [alarm for alarm in fairness["alarms"] if alarm["certain"]]
+    lines = [
+        f"[red]alarm[/red] {plain(alarm['attribute'])} {plain(alarm['group'])} is contacted less: "
+        f"{_interval(alarm['ratio'])} of the largest group's rate"
+        for alarm in certain
+    ]
+    rest = len(fairness["alarms"]) - len(certain)
+    if rest:
+        lines.append(f"[yellow]note[/yellow] {rest} ratios below {below}, within what chance may do: see plan.json")
+    return lines or [f"[green]no group is contacted less than {below} times as often as the largest[/green]"]
+
+
+def _interval(value: dict[str, float] | None) -> str:
+    return "not known" if value is None else f"{value['mean']:,.2f} \\[{value['low']:,.2f}, {value['high']:,.2f}]"

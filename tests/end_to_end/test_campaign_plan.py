@@ -1,0 +1,233 @@
+"""From a brief to a plan by the command line, on a trained bank; the plan checked against the bank's own tables."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pytest
+import yaml
+from PIL import Image
+
+from recsys.bundle import Bundle
+from recsys.campaigns.audience import AudienceError
+from recsys.campaigns.brief import Brief
+from recsys.campaigns.holdouts import CAMPAIGN, GLOBAL, NONE, hold_out
+from recsys.campaigns.plan_files import assignment_hash
+from recsys.campaigns.planner import read_audience
+from recsys.data.contract import Dataset
+from tests.end_to_end.champions import crown
+from tests.end_to_end.conftest import TrainedBank, run
+from training.campaign import BankCustomers
+from training.tracking import Tracker
+
+BUDGET = 3.0
+
+
+@pytest.fixture(scope="module")
+def champion(trained: TrainedBank) -> TrainedBank:
+    crown(trained.home, trained.result["version"])
+    return trained
+
+
+@pytest.fixture(scope="module")
+def values(champion: TrainedBank, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    file = tmp_path_factory.mktemp("brief") / "brief.yaml"
+    assert run("--home", champion.home, "campaign", "example", "--out", file) == 0
+    read: dict[str, Any] = yaml.safe_load(file.read_text())
+    return {**read, "budget": BUDGET}
+
+
+Planning = Callable[[dict[str, Any], Path], int]
+
+
+@pytest.fixture(scope="module")
+def plan_it(champion: TrainedBank) -> Planning:
+    def plan(values: dict[str, Any], out: Path) -> int:
+        file = out.with_suffix(".yaml")
+        file.write_text(yaml.safe_dump(values))
+        return run("--home", champion.home, "campaign", "plan", file, "--out", out)
+
+    return plan
+
+
+@pytest.fixture(scope="module")
+def planned(values: dict[str, Any], plan_it: Planning, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("plans") / "plan"
+    assert plan_it(values, out) == 0
+    return out
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    plan: dict[str, Any] = json.loads((folder / "plan.json").read_text())
+    return plan
+
+
+def test_plan_keeps_to_budget_capacity_and_caps(planned: Path, values: dict[str, Any]) -> None:
+    chosen, plan = pl.read_parquet(planned / "assignments.parquet"), read_plan(planned)
+    assert 0 < chosen["cost"].sum() <= BUDGET + 1e-9
+    assert plan["totals"]["cost"] == pytest.approx(chosen["cost"].sum())
+    assert plan["totals"]["customers"] == plan["waterfall"][-1]["left"] == chosen["customer_id"].n_unique()
+    assert chosen["customer_id"].is_unique().all()
+    assert plan["gap"] <= 0.01
+    assert [entry["name"] for entry in plan["constraints"] if entry["binding"]] == ["budget"]
+    expected = plan["totals"]["expected_responses"]
+    assert expected["mean"] == pytest.approx(chosen["probability"].sum())
+    assert expected["low"] < expected["mean"] < expected["high"]
+
+
+def test_plan_contacts_only_who_agreed_and_never_who_is_held_out(planned: Path, champion: TrainedBank) -> None:
+    chosen, held = (pl.read_parquet(planned / f"{name}.parquet") for name in ("assignments", "holdout"))
+    brief = Brief.parse(read_plan(planned)["brief"], source="plan.json")
+    assert set(hold_out(chosen["customer_id"].to_list(), brief)) == {NONE}
+    assert hold_out(held["customer_id"].to_list(), brief).tolist() == held["group"].to_list()
+    assert set(held["group"]) == {GLOBAL, CAMPAIGN}
+    consents = pl.read_parquet(champion.data / "consents.parquet").sort("event_timestamp")
+    latest = consents.group_by("customer_id", "purpose", "channel").last()
+    for purpose in ("marketing", "profiling"):
+        general = latest.filter((pl.col("purpose") == purpose) & pl.col("granted"))
+        assert chosen.join(general, on="customer_id", how="anti").is_empty(), purpose
+
+
+def test_plan_sends_approved_creatives_of_suitable_products_by_day(planned: Path, champion: TrainedBank) -> None:
+    chosen = pl.read_parquet(planned / "assignments.parquet")
+    latest = {
+        name: pl.read_parquet(champion.data / f"{name}s.parquet").sort("event_timestamp").group_by(f"{name}_id").last()
+        for name in ("customer", "product", "content")
+    }
+    rows = chosen.join(latest["product"], on="product_id").join(latest["customer"], on="customer_id", suffix="_c")
+    rows = rows.join(latest["content"], on="content_id", suffix="_content")
+    assert len(rows) == len(chosen)
+    assert (rows["product_id"] == rows["product_id_content"]).all()
+    assert set(rows["status_content"]) == {"approved"}
+    assert set(rows["status"]) == {"live"}
+    assert set(rows["category"]) <= {"savings", "term_deposit", "card", "insurance", "fx"}
+    assert not rows.filter(pl.col("channel_content") != pl.col("channel")).height
+    local = {moment.astimezone(ZoneInfo(zone)).hour for moment, zone in rows.select("send_at", "time_zone").iter_rows()}
+    assert local == {10}
+    assert chosen["slot"].n_unique() > 1
+
+
+def test_plan_is_the_audience_of_the_brief_and_no_one_else(planned: Path, champion: TrainedBank) -> None:
+    customers = (
+        pl.read_parquet(champion.data / "customers.parquet").sort("event_timestamp").group_by("customer_id").last()
+    )
+    audience = customers.filter(
+        pl.col("segment").is_in(["mass", "affluent", "private"])
+        & ((pl.col("liquid_amount") >= 500) | pl.col("income_band").is_not_null())
+        & (pl.col("kyc_status") != "pending")
+    )
+    steps = read_plan(planned)["waterfall"]
+    assert [step["left"] for step in steps[:2]] == [len(customers), len(audience)]
+    chosen = pl.read_parquet(planned / "assignments.parquet")
+    assert chosen.join(audience, on="customer_id", how="anti").is_empty()
+    for before, after in pairwise(steps):
+        assert before["left"] - after["removed"] == after["left"]
+
+
+def test_plan_manifest_names_every_file_by_its_hash(planned: Path) -> None:
+    manifest = json.loads((planned / "manifest.json").read_text())
+    files = {str(f.relative_to(planned)) for f in planned.rglob("*") if f.is_file()} - {"manifest.json"}
+    assert set(manifest["files"]) == files
+    for name, said in manifest["files"].items():
+        assert said["sha256"] == hashlib.sha256((planned / name).read_bytes()).hexdigest()
+    variants = json.loads((planned / "variants.json").read_text())
+    used = set(pl.read_parquet(planned / "assignments.parquet")["content_id"])
+    assert {variant["content_id"] for variant in variants} == used
+    assert all((planned / "images" / variant["image"]).is_file() for variant in variants)
+    with Image.open(planned / "waterfall.png") as picture:
+        assert picture.width > 400
+
+
+def test_plan_of_the_same_brief_has_the_same_assignment_hash(
+    planned: Path, values: dict[str, Any], plan_it: Planning, tmp_path: Path
+) -> None:
+    assert plan_it(values, tmp_path / "again") == 0
+    first, second = (json.loads((folder / "manifest.json").read_text()) for folder in (planned, tmp_path / "again"))
+    assert first["assignment_hash"] == second["assignment_hash"]
+    assert first["assignment_hash"] == assignment_hash(pl.read_parquet(planned / "assignments.parquet").reverse())
+    assert plan_it({**values, "budget": BUDGET / 2}, tmp_path / "other") == 0
+    assert json.loads((tmp_path / "other" / "manifest.json").read_text())["assignment_hash"] != first["assignment_hash"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"audiance": "everyone"}, "audiance: unknown key"),
+        ({"audience": {"field": "segment", "equals": "nobody-has-this"}}, "nobody is in it"),
+        ({"audience": {"field": "height", "above": 3}}, "`height` is no field"),
+        ({"products": ["p9999"], "categories": []}, "no such product"),
+        ({"categories": ["spaceship"]}, "no such category"),
+        ({"languages": ["xx"]}, "no creative"),
+        ({"categories": [], "audience": {"field": "region", "equals": "Cork"}}, "`region` is refused"),
+        ({"channels": [{"channel": "sms", "cost_per_contact": 0.01}], "limits": {}}, "ELIG_CHANNEL removes"),
+        (
+            {"limits": {"cells": [{"segment": "mass", "channel": "email", "minimum": 99999}]}},
+            "no plan meets all limits",
+        ),
+        ({"budget": 0.001}, "does not pay one contact"),
+        ({"channels": [{"channel": "email", "cost_per_contact": 1e6}], "budget": 1e9}, "worth what it costs"),
+    ],
+)
+def test_plan_of_a_bad_brief_says_why_and_writes_nothing(
+    change: dict[str, Any],
+    message: str,
+    values: dict[str, Any],
+    plan_it: Planning,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert plan_it({**values, **change}, tmp_path / "plan") == 1
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert [file.name for file in tmp_path.iterdir()] == ["plan.yaml"]
+
+
+def test_plan_in_the_past_is_refused(values: dict[str, Any], plan_it: Planning, tmp_path: Path) -> None:
+    early = {**values, "starts": values["starts"] - timedelta(days=30)}
+    assert plan_it(early, tmp_path / "plan") == 1
+    assert not (tmp_path / "plan").exists()
+
+
+def test_plan_never_overwrites_a_plan(planned: Path, values: dict[str, Any], plan_it: Planning) -> None:
+    before = (planned / "manifest.json").read_bytes()
+    assert plan_it(values, planned) == 1
+    assert (planned / "manifest.json").read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def customers(champion: TrainedBank) -> BankCustomers:
+    bundle = Bundle.load(Tracker(champion.home).bundle_folder())
+    return BankCustomers(Dataset.open(champion.data), champion.home, bundle, "fingerprint")
+
+
+def test_audience_by_a_feature_is_who_has_it(
+    customers: BankCustomers, champion: TrainedBank, values: dict[str, Any]
+) -> None:
+    brief = Brief.parse({**values, "audience": {"field": "customer_behaviour__n_click_30d", "at_least": 2}}, "test")
+    events = pl.read_parquet(champion.home / "features" / "customer_behaviour.parquet").sort("event_timestamp")
+    latest = events.filter(pl.col("event_timestamp") <= customers.as_of).group_by("customer_id").last()
+    wanted = set(latest.filter(pl.col("n_click_30d") >= 2)["customer_id"])
+    assert wanted
+    assert set(read_audience(brief, customers)["customer_id"]) == wanted
+
+
+def test_audience_by_region_depends_on_whether_the_campaign_may_be_about_credit(
+    customers: BankCustomers, values: dict[str, Any]
+) -> None:
+    region = {**values, "categories": [], "audience": {"field": "region", "equals": "Cork"}}
+    credit = customers.policy.credits(customers.products)
+    loan = next(name for name, is_credit in zip(customers.products.ids, credit, strict=True) if is_credit)
+    other = next(name for name, is_credit in zip(customers.products.ids, credit, strict=True) if not is_credit)
+    assert len(read_audience(Brief.parse({**region, "products": [other]}, "test"), customers))
+    for products in ([loan], [other, loan], "engine"):
+        with pytest.raises(AudienceError, match="`region` is refused"):
+            read_audience(Brief.parse({**region, "products": products}, "test"), customers)
+
+
+def test_plan_without_a_brief_is_the_calls_fault() -> None:
+    assert run("campaign", "plan") == 2
