@@ -47,8 +47,8 @@ def write_plan(plan: Plan, brief: Brief, creatives: Creatives, out: Path, create
     try:
         temporary.mkdir(parents=True)
         summary = {**plan.summary, "created_at": created_at.isoformat()}
-        _write_json(temporary / "plan.json", summary)
-        _write_json(temporary / "variants.json", list(creatives.variants))
+        write_json(temporary / "plan.json", summary)
+        write_json(temporary / "variants.json", list(creatives.variants))
         plan.assignments.write_parquet(temporary / "assignments.parquet")
         plan.holdout.write_parquet(temporary / "holdout.parquet")
         plan.reachable.write_parquet(temporary / "reachable.parquet")
@@ -57,7 +57,7 @@ def write_plan(plan: Plan, brief: Brief, creatives: Creatives, out: Path, create
         for name, file in sorted(creatives.images.items()):
             shutil.copyfile(file, temporary / "images" / name)
         manifest = _manifest(temporary, plan, brief)
-        _write_json(temporary / MANIFEST, manifest)
+        write_json(temporary / MANIFEST, manifest)
         temporary.rename(out)
     except OSError as error:
         raise RecsysError(f"{out}: cannot be written: {error}") from error
@@ -85,18 +85,39 @@ def assignment_hash(assignments: pl.DataFrame) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
+def verify_plan(folder: Path) -> dict[str, Any]:
+    """The manifest of a plan's directory, after a look at every file in it.
+
+    Raises:
+        RecsysError: it is no plan, or a file is missing, was changed or was added.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        said = manifest["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecsysError(f"{folder}: is no plan ({error}): make one with `recsys campaign plan`") from error
+    there = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()} - {MANIFEST}
+    wrong = [f"{name} is missing" for name in sorted(set(said) - there)]
+    wrong += [f"{name} was added" for name in sorted(there - set(said))]
+    wrong += [f"{name} was changed" for name in sorted(there & set(said)) if fingerprint(folder / name) != said[name]]
+    if wrong:
+        raise RecsysError(f"{folder}: is not the plan that was made: {'; '.join(wrong)}: plan again")
+    return manifest
+
+
 def _manifest(folder: Path, plan: Plan, brief: Brief) -> dict[str, Any]:
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     return {
         "campaign_id": brief.campaign_id,
-        "files": {str(file.relative_to(folder)): _fingerprint(file) for file in files},
+        "files": {str(file.relative_to(folder)): fingerprint(file) for file in files},
         "assignment_hash": assignment_hash(plan.assignments),
         "brief_hash": brief.hash(),
         "versions": plan.summary["versions"],
     }
 
 
-def _fingerprint(file: Path) -> dict[str, Any]:
+def fingerprint(file: Path) -> dict[str, Any]:
+    """sha256 and size."""
     digest = hashlib.sha256()
     with file.open("rb") as handle:
         while block := handle.read(_BLOCK):
@@ -104,5 +125,6 @@ def _fingerprint(file: Path) -> dict[str, Any]:
     return {"sha256": digest.hexdigest(), "bytes": file.stat().st_size}
 
 
-def _write_json(file: Path, value: Any) -> None:
+def write_json(file: Path, value: Any) -> None:
+    """Writes a value for people and programs."""
     file.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

@@ -2,7 +2,7 @@
 
 import typer
 
-from recsys.cli import campaign_example, campaign_plan
+from recsys.cli import campaign_example, campaign_export, campaign_plan, campaign_replay
 
 
 def campaign_commands() -> typer.Typer:
@@ -11,6 +11,6 @@ def campaign_commands() -> typer.Typer:
         no_args_is_help=True,
         help="Campaigns for the marketing team. Start with [bold]recsys campaign example[/bold].",
     )
-    for verb in (campaign_example, campaign_plan):
+    for verb in (campaign_example, campaign_plan, campaign_export, campaign_replay):
         verb.register(group)
     return group

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
@@ -231,3 +232,31 @@ def test_audience_by_region_depends_on_whether_the_campaign_may_be_about_credit(
 
 def test_plan_without_a_brief_is_the_calls_fault() -> None:
     assert run("campaign", "plan") == 2
+
+
+def test_replay_gives_the_same_assignments_or_says_what_differs(
+    champion: TrainedBank, planned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--home", champion.home, "campaign", "replay", planned / "manifest.json", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["same"] is True
+    other = tmp_path / "other"
+    shutil.copytree(planned, other)
+    manifest = json.loads((other / "manifest.json").read_text())
+    manifest["assignment_hash"], manifest["versions"]["model"] = "0" * 64, "another"
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    assert run("--home", champion.home, "campaign", "replay", other, "--json") == 1
+    assert "another" in json.loads(capsys.readouterr().out)["changed_versions"]["model"]["then"]
+
+
+def test_export_by_command_line_is_logged_and_cannot_be_replayed(
+    champion: TrainedBank, planned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run("--home", champion.home, "campaign", "export", planned, "--out", out) == 0
+    ids = set(pl.read_parquet(planned / "assignments.parquet")["customer_id"].to_list())
+    text = (out / "assignments.csv").read_text()
+    assert not any(one in text for one in ids)
+    assert "exported" in capsys.readouterr().err
+    assert (champion.home / "campaign_exports.jsonl").read_text().count(str(out)) == 1
+    assert run("--home", champion.home, "campaign", "replay", out / "manifest.json") == 1
+    assert "export" in capsys.readouterr().err
