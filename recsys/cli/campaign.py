@@ -2,7 +2,14 @@
 
 import typer
 
-from recsys.cli import campaign_example, campaign_export, campaign_plan, campaign_replay
+from recsys.cli import (
+    campaign_dispatch,
+    campaign_example,
+    campaign_export,
+    campaign_lifecycle,
+    campaign_plan,
+    campaign_replay,
+)
 
 
 def campaign_commands() -> typer.Typer:
@@ -11,6 +18,13 @@ def campaign_commands() -> typer.Typer:
         no_args_is_help=True,
         help="Campaigns for the marketing team. Start with [bold]recsys campaign example[/bold].",
     )
-    for verb in (campaign_example, campaign_plan, campaign_export, campaign_replay):
+    for verb in (
+        campaign_example,
+        campaign_plan,
+        campaign_lifecycle,
+        campaign_dispatch,
+        campaign_export,
+        campaign_replay,
+    ):
         verb.register(group)
     return group

@@ -20,7 +20,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The revision in `migrations/versions` that makes these tables; the store is brought to it when it is opened."""
 
 
@@ -229,4 +229,52 @@ catalogue_changes = Table(
     Column("features", Text, nullable=False),  # JSON: the feature row that was made of them
     Column("schema_hash", String(16), nullable=False),  # of the features
     Index("catalogue_changes_by_item", "kind", "item_id", "revision"),
+)
+
+campaigns = Table(
+    "campaigns",
+    METADATA,
+    Column("campaign_id", String, primary_key=True),
+    Column("state", String, nullable=False),  # see serving.store.campaigns
+    Column("author", String, nullable=False),
+    Column("submitted_at", UtcTime, nullable=False),
+    Column("digest", String(64), nullable=False),  # of who gets what in which words: what an approval is of
+    Column("ends_at", UtcTime, nullable=False),
+    Column("plan", Text, nullable=False),  # JSON: name, totals, hashes
+    Column("approver", String),
+    Column("approved_at", UtcTime),
+    Column("changed_by", String, nullable=False),  # the last who moved it on
+    Column("changed_at", UtcTime, nullable=False),
+)
+
+campaign_variants = Table(
+    "campaign_variants",
+    METADATA,
+    Column("campaign_id", String, primary_key=True),
+    Column("content_id", String, primary_key=True),
+    Column("product_id", String, nullable=False),
+    Column("content_hash", String(64), nullable=False),
+    Column("product_version", String(64), nullable=False),
+    Column("copy", Text, nullable=False),  # JSON: the variant of the plan
+)
+
+campaign_messages = Table(
+    "campaign_messages",
+    METADATA,
+    Column("message_id", String(64), primary_key=True),  # of what is sent to whom: planning it twice is one message
+    Column("campaign_id", String, nullable=False),
+    Column("customer_id", String, nullable=False),
+    Column("product_id", String, nullable=False),
+    Column("content_id", String, nullable=False),
+    Column("channel", String, nullable=False),
+    Column("send_at", UtcTime, nullable=False),
+    Column("state", String, nullable=False),  # pending, claimed, sending, sent, dropped, failed, uncertain, cancelled
+    Column("reason", String),  # why it was dropped, put off or failed
+    Column("attempts", Integer, nullable=False),
+    Column("claimed_by", String),
+    Column("lease_until", UtcTime),
+    Column("settled_at", UtcTime),
+    Index("campaign_messages_due", "state", "send_at"),
+    Index("campaign_messages_by_campaign", "campaign_id", "state"),
+    Index("campaign_messages_by_customer", "customer_id"),
 )

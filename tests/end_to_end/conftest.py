@@ -1,14 +1,21 @@
 """One small bank, built and trained once by the command line itself."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from recsys.cli.app import main
 from recsys.simulator import SimulatorConfig, simulate
+from tests.end_to_end.champions import crown
+
+BUDGET = 3.0
+"""Of the campaign: it binds."""
+Planning = Callable[[dict[str, Any], Path], int]
 
 
 @dataclass(frozen=True)
@@ -44,3 +51,34 @@ def trained(bank: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedBank
         patch.setattr("sys.stdout", handle)
         assert run("--home", home, "train", bank, "--json", *settings) == 0
     return TrainedBank(bank, home, json.loads(file.read_text()))
+
+
+@pytest.fixture(scope="session")
+def champion(trained: TrainedBank) -> TrainedBank:
+    crown(trained.home, trained.result["version"])
+    return trained
+
+
+@pytest.fixture(scope="session")
+def values(champion: TrainedBank, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    file = tmp_path_factory.mktemp("brief") / "brief.yaml"
+    assert run("--home", champion.home, "campaign", "example", "--out", file) == 0
+    read: dict[str, Any] = yaml.safe_load(file.read_text())
+    return {**read, "budget": BUDGET}
+
+
+@pytest.fixture(scope="session")
+def plan_it(champion: TrainedBank) -> Planning:
+    def plan(values: dict[str, Any], out: Path) -> int:
+        file = out.with_suffix(".yaml")
+        file.write_text(yaml.safe_dump(values))
+        return run("--home", champion.home, "campaign", "plan", file, "--out", out)
+
+    return plan
+
+
+@pytest.fixture(scope="session")
+def planned(values: dict[str, Any], plan_it: Planning, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("plans") / "plan"
+    assert plan_it(values, out) == 0
+    return out

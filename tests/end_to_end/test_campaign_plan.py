@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +11,6 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
-import yaml
 from PIL import Image
 
 from recsys.bundle import Bundle
@@ -22,46 +20,9 @@ from recsys.campaigns.holdouts import CAMPAIGN, GLOBAL, NONE, hold_out
 from recsys.campaigns.plan_files import assignment_hash
 from recsys.campaigns.planner import read_audience
 from recsys.data.contract import Dataset
-from tests.end_to_end.champions import crown
-from tests.end_to_end.conftest import TrainedBank, run
+from tests.end_to_end.conftest import BUDGET, Planning, TrainedBank, run
 from training.campaign import BankCustomers
 from training.tracking import Tracker
-
-BUDGET = 3.0
-
-
-@pytest.fixture(scope="module")
-def champion(trained: TrainedBank) -> TrainedBank:
-    crown(trained.home, trained.result["version"])
-    return trained
-
-
-@pytest.fixture(scope="module")
-def values(champion: TrainedBank, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    file = tmp_path_factory.mktemp("brief") / "brief.yaml"
-    assert run("--home", champion.home, "campaign", "example", "--out", file) == 0
-    read: dict[str, Any] = yaml.safe_load(file.read_text())
-    return {**read, "budget": BUDGET}
-
-
-Planning = Callable[[dict[str, Any], Path], int]
-
-
-@pytest.fixture(scope="module")
-def plan_it(champion: TrainedBank) -> Planning:
-    def plan(values: dict[str, Any], out: Path) -> int:
-        file = out.with_suffix(".yaml")
-        file.write_text(yaml.safe_dump(values))
-        return run("--home", champion.home, "campaign", "plan", file, "--out", out)
-
-    return plan
-
-
-@pytest.fixture(scope="module")
-def planned(values: dict[str, Any], plan_it: Planning, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("plans") / "plan"
-    assert plan_it(values, out) == 0
-    return out
 
 
 def read_plan(folder: Path) -> dict[str, Any]:
