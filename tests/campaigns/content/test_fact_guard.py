@@ -3,18 +3,24 @@
 from collections import Counter
 
 import pytest
-from catalogue import products, variants
-from mutations import Mutator
-from paraphrases import paraphrases
 
 from recsys.campaigns.content.blocks import disclaimer_of, load_blocks
 from recsys.campaigns.content.channels import DEFAULT_CHANNELS
 from recsys.campaigns.content.fact_guard import GuardContext, check_copy, validate_variant
 from recsys.campaigns.content.facts import ProductFacts
 from recsys.campaigns.content.variant import Copy
+from tests.campaigns.content.catalogue import products, variants
+from tests.campaigns.content.mutations import Mutator
+from tests.campaigns.content.paraphrases import paraphrases
 
 GREEN = ProductFacts(
-    product_id="p", name="Green Deposit", category="term_deposit", currency="EUR", rate=3.5, min_amount=1000, term_months=12
+    product_id="p",
+    name="Green Deposit",
+    category="term_deposit",
+    currency="EUR",
+    rate=3.5,
+    min_amount=1000,
+    term_months=12,
 )
 
 
@@ -49,7 +55,9 @@ def test_check_copy_honest_paraphrases_pass(language, share):
     names = tuple(item.name for item in facts)
     context = GuardContext(language=language, channel="email", other_names=names)
     found = [
-        check_copy(copy, item, DEFAULT_CHANNELS["email"], context) for item in facts for copy in paraphrases(item, language)
+        check_copy(copy, item, DEFAULT_CHANNELS["email"], context)
+        for item in facts
+        for copy in paraphrases(item, language)
     ]
     assert len(found) >= 100
     assert sum(not violations for violations in found) / len(found) >= share
@@ -60,7 +68,9 @@ def test_check_copy_approved_blocks_pass_the_rules_for_machines(language):
     facts = {item.product_id: item for item in products(language)}
     for variant in variants(language):
         context = GuardContext(language=language, channel=variant.channel)
-        assert check_copy(variant.copy_text, facts[variant.product_id], DEFAULT_CHANNELS[variant.channel], context) == []
+        assert (
+            check_copy(variant.copy_text, facts[variant.product_id], DEFAULT_CHANNELS[variant.channel], context) == []
+        )
 
 
 @pytest.mark.parametrize(
