@@ -1,4 +1,4 @@
-"""A writer behind an OpenAI-compatible endpoint (POST {url}/chat/completions), outside recsys because it uses the network.
+"""A writer behind an OpenAI-compatible endpoint (POST {url}/chat/completions); recsys itself knows no network.
 
 API: https://platform.openai.com/docs/api-reference/chat/create
 """

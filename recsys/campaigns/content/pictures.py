@@ -1,4 +1,4 @@
-"""Pictures for variants: the best of the given ones by their vectors, or new ones, composed and labelled machine-made."""
+"""Pictures for variants: the best of those given, by their vectors, or new ones, composed and labelled machine-made."""
 
 import functools
 import hashlib
@@ -48,9 +48,9 @@ _LOOKS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     }
 )
 _LABELS: Final = MappingProxyType({"en": "AI-generated", "zh": "AI生成"})
-_CJK_FONTS: Final = ["Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "PingFang SC"]
+_CJK_FONTS: Final = ("notosanscjk-regular", "notosanssc", "sourcehansans", "wqy", "pingfang", "msyh")
 _LABEL_SHARE: Final = 0.05
-"""Height of the label in parts of the shorter side, the least that GB 45438-2025 allows for a picture."""
+"""Size of the label's letters in parts of the shorter side, the least that GB 45438-2025 allows for a picture."""
 
 
 class PictureConfig(BaseConfig):
@@ -89,7 +89,7 @@ def illustrate(
         name = f"{variant.content_id}.png"
         (folder / name).write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()
-        made = {"image": name, "image_size": size, "image_hash": digest, "machine_made": True}
+        made: dict[str, object] = {"image": name, "image_size": size, "image_hash": digest, "machine_made": True}
         done.append(variant.model_copy(update=made).sealed())
     return done
 
@@ -166,12 +166,11 @@ def _label(language: str, height: float) -> tuple[str, ImageFont.ImageFont | Ima
 
 @functools.cache
 def _cjk_font() -> str | None:
-    from matplotlib.font_manager import FontProperties, findfont
+    """A font of this machine that has Chinese letters, by the names of its usual files."""
+    from matplotlib.font_manager import findSystemFonts  # knows where each system keeps its fonts
 
-    try:
-        return str(findfont(FontProperties(family=_CJK_FONTS), fallback_to_default=False))
-    except ValueError:
-        return None
+    files = sorted(findSystemFonts(), key=lambda file: Path(file).name)
+    return next((file for stem in _CJK_FONTS for file in files if Path(file).name.lower().startswith(stem)), None)
 
 
 def _metadata(variant: Variant, config: PictureConfig) -> PngInfo:

@@ -97,8 +97,8 @@ def _number_words(folded: str, rules: Rulebook) -> list[tuple[str, str]]:
     found, previous = [], ""
     tokens = re.findall(r"[a-z]+", folded)
     for token, following in itertools.zip_longest(tokens, tokens[1:], fillvalue=""):
-        harmless = token in words.harmless_numbers and following not in words.units
-        if token in words.number_words and (not harmless or previous in words.number_words):
+        is_harmless = token in words.harmless_numbers and following not in words.units
+        if token in words.number_words and (not is_harmless or previous in words.number_words):
             found.append(("number", token))
         previous = token
     return found

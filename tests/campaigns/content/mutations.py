@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (lists of attacks read best one a line)
 """A seeded source of dishonest rewrites: each changes what approved copy says or adds what nobody approved."""
 
 import random

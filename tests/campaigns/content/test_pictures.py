@@ -1,4 +1,4 @@
-"""Composed pictures: size of the channel, same bytes twice, labelled in sight and in metadata; and choice by vectors."""
+"""Composed pictures: the channel's size, same bytes twice, labelled in sight and in metadata; choice by vectors."""
 
 import io
 import json
