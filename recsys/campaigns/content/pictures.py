@@ -114,7 +114,7 @@ def read_label(content: bytes) -> dict[str, str]:
     """The text chunks of a PNG, as `compose_picture` wrote them."""
     with Image.open(io.BytesIO(content)) as image:
         image.load()
-        return {key: str(value) for key, value in image.info.items() if isinstance(value, str)}
+        return {str(key): value for key, value in image.info.items() if isinstance(value, str)}
 
 
 def _draw_ground(size: tuple[int, int], palette: Palette, rng: random.Random) -> Image.Image:
