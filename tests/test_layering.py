@@ -39,7 +39,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     "encoders": FOUNDATION,
     "features": FOUNDATION,
     "privacy": FOUNDATION | {"home"},  # the suppression list is the home's
-    "simulator": FOUNDATION,
+    "drawing": frozenset(),  # pictures from shapes: the simulator's and the campaigns'
+    "simulator": FOUNDATION | {"drawing"},
     "modeling": FOUNDATION,
     "ranking": BASE | {"modeling"},  # the second stage: reads the first one's encodings and histories, nothing else
     "retrieval": MODELS,
@@ -48,7 +49,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "recommender": CHOOSING | {"ranking", "bundle", "metrics"},
     "extension": CHOOSING | {"ranking", "bundle", "recommender"},  # a trained model with items that came later
     "decisions": CHOOSING | {"ranking", "bundle", "recommender"},
-    "campaigns": CHOOSING | {"bundle", "recommender", "decisions", "metrics"},
+    "campaigns": CHOOSING | {"bundle", "recommender", "decisions", "metrics", "drawing"},
     "metrics": frozenset({"schema"}),
 }
 COMPOSITION_ROOT = "recsys/cli/"

@@ -10,9 +10,9 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from recsys.drawing.picture import PictureSpec
 from recsys.simulator.catalogue import Catalogue
 from recsys.simulator.config import SimulatorConfig
-from recsys.simulator.drawing.picture import PictureSpec
 from recsys.simulator.lexicon import Lexicon, capitalise, draw
 from recsys.simulator.products import UTC_TIME, Product, fact_slots
 from recsys.simulator.world import ANGLES, CHANNEL_NAMES, LAYOUTS, NEEDS, PALETTES, SCENES, STYLES, TONES, Bools, Ints

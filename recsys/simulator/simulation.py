@@ -11,6 +11,7 @@ import polars as pl
 from rich.progress import Progress
 
 from recsys.data.output import new_directory
+from recsys.drawing.picture import draw_photo, draw_picture, save_picture
 from recsys.schema import CUSTOMER_ID, Table
 from recsys.simulator import truth
 from recsys.simulator.bank import Bank, seed_of
@@ -21,7 +22,6 @@ from recsys.simulator.consent import Consent
 from recsys.simulator.creatives import picture_of_product
 from recsys.simulator.customers import draw_population
 from recsys.simulator.demographics import demographics
-from recsys.simulator.drawing.picture import draw_photo, draw_picture, save_picture
 from recsys.simulator.eligibility import Eligibility
 from recsys.simulator.holdings import holdings_frame, open_holdings
 from recsys.simulator.messages import MESSAGE_SCHEMA, write_messages

@@ -6,10 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from recsys.drawing.picture import SCENES as DRAWN
 from recsys.simulator.archetypes import choose_variants, read_archetypes
 from recsys.simulator.bank import Bank
 from recsys.simulator.config import SimulatorConfig
-from recsys.simulator.drawing.picture import SCENES as DRAWN
 from recsys.simulator.lexicon import Lexicon
 from recsys.simulator.world import ANGLES, MERCHANTS, NEEDS, SALARY, SCENES, TONES
 

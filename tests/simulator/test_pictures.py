@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from recsys.drawing.picture import SCENES, PictureSpec, draw_photo, draw_picture
 from recsys.simulator.bank import Bank
 from recsys.simulator.config import SimulatorConfig
-from recsys.simulator.drawing.picture import SCENES, PictureSpec, draw_photo, draw_picture
 from recsys.simulator.world import LAYOUTS, PALETTES, STYLES
 
 

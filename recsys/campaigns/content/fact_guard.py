@@ -1,7 +1,7 @@
 """Accepts copy only if it states the catalogue's facts, in approved words, and nothing else.
 
-Numbers are not parsed and compared: a figure may stand only inside one of the approved ways to state a fact of this very
-product (`fact_phrases`), and outside those there may be no digit, number word, percentage, currency or date in any
+Numbers are not parsed and compared: a figure may stand only inside one of the approved ways to state a fact of this
+very product (`fact_phrases`), and outside those there may be no digit, number word, percentage, currency or date in any
 script. A rewrite must besides keep to a closed vocabulary, because no list of forbidden claims is ever complete.
 """
 

@@ -1,5 +1,6 @@
 """Takes the approved statements of fact out of a text, and finds what numbers, money and dates are left."""
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,8 @@ class FactMasker:
                     found.append(("fact_context", f"`{hit.group()}` beside the {kind}"))
         if re.search(f"[\ue001-\ue00f]\\s*[\ue001-\ue00f]|[+×x*]\\s*{_ANY_MARK}|{_ANY_MARK}\\s*[+×*]", masked):
             found.append(("fact_context", "two facts run into each other"))
+        if re.search("[月日周天季半返奖降减免非负][\ue001-\ue00f]", masked):  # 月 + 利率3%: no border parts the words
+            found.append(("fact_context", "a character before a fact changes it"))
         return found
 
     def extended(self, masked: str) -> bool:
@@ -93,9 +96,9 @@ def _number_words(folded: str, rules: Rulebook) -> list[tuple[str, str]]:
         return [("number", character) for character in sorted(set(folded)) if character in words.number_words]
     found, previous = [], ""
     tokens = re.findall(r"[a-z]+", folded)
-    for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
-        harmless = token in words.harmless_numbers and following not in words.units
-        if token in words.number_words and (not harmless or previous in words.number_words):
+    for token, following in itertools.zip_longest(tokens, tokens[1:], fillvalue=""):
+        is_harmless = token in words.harmless_numbers and following not in words.units
+        if token in words.number_words and (not is_harmless or previous in words.number_words):
             found.append(("number", token))
         previous = token
     return found

@@ -7,7 +7,9 @@ import polars as pl
 from recsys.config import BaseConfig
 from recsys.errors import FeatureError
 
-TONE_SCHEMA: Final = pl.Schema({"segment": pl.String(), "tone": pl.String(), "shown": pl.Float64(), "lift": pl.Float64()})
+TONE_SCHEMA: Final = pl.Schema(
+    {"segment": pl.String(), "tone": pl.String(), "shown": pl.Float64(), "lift": pl.Float64()}
+)
 """shown: effective number of exposures; lift: response rate over the segment's own, 1 = no difference."""
 
 
@@ -37,7 +39,9 @@ def estimate_tone_lifts(responses: pl.DataFrame, config: ToneConfig | None = Non
     """
     missing = sorted({"segment", "tone", "response"} - set(responses.columns))
     if missing:
-        raise FeatureError(f"tone responses lack {', '.join(missing)}: one row an exposure with segment, tone, response")
+        raise FeatureError(
+            f"tone responses lack {', '.join(missing)}: one row an exposure with segment, tone, response"
+        )
     weight = pl.col("weight") if "weight" in responses.columns else pl.lit(1.0)
     strength = (config or ToneConfig()).strength
     cells = (
@@ -48,7 +52,9 @@ def estimate_tone_lifts(responses: pl.DataFrame, config: ToneConfig | None = Non
             ((pl.col("w") * pl.col("response")).sum() / pl.col("w").sum()).alias("rate"),
         )
         .with_columns(_segment_rate().alias("base"))
-        .with_columns((pl.col("rate") * pl.col("shown")).alias("observed"), (pl.col("base") * pl.col("shown")).alias("expected"))
+        .with_columns(
+            (pl.col("rate") * pl.col("shown")).alias("observed"), (pl.col("base") * pl.col("shown")).alias("expected")
+        )
     )
     prior = pl.col("base").mean() * strength
     tone = (pl.col("observed").sum().over("tone") + prior) / (pl.col("expected").sum().over("tone") + prior)

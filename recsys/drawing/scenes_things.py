@@ -2,7 +2,7 @@
 
 import math
 
-from recsys.simulator.drawing.canvas import Canvas
+from recsys.drawing.canvas import Canvas
 
 
 def draw_piggy(c: Canvas) -> None:

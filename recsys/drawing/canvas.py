@@ -7,12 +7,13 @@ from typing import Final, Literal
 
 from PIL import Image, ImageDraw
 
-from recsys.simulator.drawing.palettes import Colour, Palette, mix
+from recsys.drawing.palettes import Colour, Palette, mix
 
 SIZE: Final = 224
-"""Width and height of a finished picture in pixels."""
+"""Width and height of a finished picture in pixels, where nobody asks for another."""
 _OVERSAMPLING: Final = 2
-_PIXELS: Final = SIZE * _OVERSAMPLING
+_PEN: Final = 5 / (SIZE * _OVERSAMPLING)
+"""Width of an outline, in parts of the picture."""
 
 Point = tuple[float, float]
 Role = Literal["ground", "second", "main", "accent", "dark", "light", "soft"]
@@ -22,11 +23,13 @@ Ink = Callable[[ImageDraw.ImageDraw, Colour | int, float], None]
 class Canvas:
     """Draws shapes given in the unit square (y down) of a scene that stands somewhere on the picture."""
 
-    def __init__(self, palette: Palette, style: str, rng: random.Random) -> None:
+    def __init__(self, palette: Palette, style: str, rng: random.Random, size: int = SIZE) -> None:
         self.palette = palette
         self.style = style
         self.rng = rng
-        self.image = Image.new("RGB", (_PIXELS, _PIXELS), palette.ground)
+        self._pixels = size * _OVERSAMPLING
+        self._pen = round(_PEN * self._pixels)
+        self.image = Image.new("RGB", (self._pixels, self._pixels), palette.ground)
         self._draw = ImageDraw.Draw(self.image)
         self._origin: Point = (0.0, 0.0)
         self._scale = 1.0
@@ -49,12 +52,12 @@ class Canvas:
 
         self._shape(ink, corners, role)
         if self.style == "outline":
-            self._stroke([*corners, corners[0]], self.palette.dark, 5)
+            self._stroke([*corners, corners[0]], self.palette.dark, self._pen)
 
     def rectangle(self, x0: float, y0: float, x1: float, y1: float, role: Role, radius: float = 0.0) -> None:
         """A rectangle, its corners rounded by `radius`."""
         (left, top), (right, bottom) = self._pixel((x0, y0)), self._pixel((x1, y1))
-        rounding = radius * self._scale * _PIXELS
+        rounding = radius * self._scale * self._pixels
 
         def ink(draw: ImageDraw.ImageDraw, fill: Colour | int, shift: float) -> None:
             box = (left + shift, top + shift, right + shift, bottom + shift)
@@ -62,7 +65,9 @@ class Canvas:
 
         self._shape(ink, [(left, top), (right, bottom)], role)
         if self.style == "outline":
-            self._draw.rounded_rectangle((left, top, right, bottom), rounding, outline=self.palette.dark, width=5)
+            self._draw.rounded_rectangle(
+                (left, top, right, bottom), rounding, outline=self.palette.dark, width=self._pen
+            )
 
     def ellipse(self, x: float, y: float, rx: float, role: Role, ry: float | None = None) -> None:
         """An ellipse around (x, y); a circle where `ry` is not given."""
@@ -74,11 +79,11 @@ class Canvas:
 
         self._shape(ink, [(left, top), (right, bottom)], role)
         if self.style == "outline":
-            self._draw.ellipse((left, top, right, bottom), outline=self.palette.dark, width=5)
+            self._draw.ellipse((left, top, right, bottom), outline=self.palette.dark, width=self._pen)
 
     def line(self, points: Sequence[Point], role: Role, width: float = 0.02) -> None:
         """A line of `width`, with round joints."""
-        pixels = max(2, round(width * self._scale * _PIXELS))
+        pixels = max(2, round(width * self._scale * self._pixels))
         self._stroke([self._pixel(point) for point in points], self.colour(role), pixels)
 
     def arc(self, x: float, y: float, r: float, angles: tuple[float, float], role: Role, width: float = 0.02) -> None:
@@ -93,7 +98,7 @@ class Canvas:
 
     def _pixel(self, point: Point) -> Point:
         x0, y0 = self._origin
-        return ((x0 + point[0] * self._scale) * _PIXELS, (y0 + point[1] * self._scale) * _PIXELS)
+        return ((x0 + point[0] * self._scale) * self._pixels, (y0 + point[1] * self._scale) * self._pixels)
 
     def _stroke(self, points: Sequence[Point], colour: Colour, width: int) -> None:
         self._draw.line(list(points), fill=colour, width=width, joint="curve")
@@ -116,12 +121,12 @@ class Canvas:
         box = (
             max(0, int(min(xs))),
             max(0, int(min(ys))),
-            min(_PIXELS, int(max(xs)) + 2),
-            min(_PIXELS, int(max(ys)) + 2),
+            min(self._pixels, int(max(xs)) + 2),
+            min(self._pixels, int(max(ys)) + 2),
         )
         if box[0] >= box[2] or box[1] >= box[3]:
             return None
-        mask = Image.new("L", (_PIXELS, _PIXELS), 0)
+        mask = Image.new("L", (self._pixels, self._pixels), 0)
         ink(ImageDraw.Draw(mask), 255, 0)
         return mask.crop(box), box
 

@@ -8,10 +8,10 @@ from typing import Final, NamedTuple
 
 from PIL import Image, ImageFilter
 
-from recsys.simulator.drawing import scenes_places as places
-from recsys.simulator.drawing import scenes_things as things
-from recsys.simulator.drawing.canvas import Canvas
-from recsys.simulator.drawing.palettes import PALETTES
+from recsys.drawing import scenes_places as places
+from recsys.drawing import scenes_things as things
+from recsys.drawing.canvas import Canvas
+from recsys.drawing.palettes import PALETTES
 
 SCENES: Final[Mapping[str, Callable[[Canvas], None]]] = MappingProxyType(
     {

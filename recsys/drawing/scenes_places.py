@@ -2,7 +2,7 @@
 
 import math
 
-from recsys.simulator.drawing.canvas import Canvas, Role
+from recsys.drawing.canvas import Canvas, Role
 
 
 def draw_house(c: Canvas) -> None:
