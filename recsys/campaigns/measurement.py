@@ -58,9 +58,7 @@ class Report(NamedTuple):
     """Whether the groups are as large as they were drawn."""
 
 
-def measure(
-    people: pl.DataFrame, messages: pl.DataFrame, held_out_share: float, cost: float | None = None
-) -> Report:
+def measure(people: pl.DataFrame, messages: pl.DataFrame, held_out_share: float, cost: float | None = None) -> Report:
     """Measures a campaign.
 
     Args:

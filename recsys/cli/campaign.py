@@ -3,12 +3,14 @@
 import typer
 
 from recsys.cli import (
+    campaign_content,
     campaign_dispatch,
     campaign_example,
     campaign_export,
     campaign_lifecycle,
     campaign_plan,
     campaign_replay,
+    campaign_report,
 )
 
 
@@ -20,9 +22,11 @@ def campaign_commands() -> typer.Typer:
     )
     for verb in (
         campaign_example,
+        campaign_content,
         campaign_plan,
         campaign_lifecycle,
         campaign_dispatch,
+        campaign_report,
         campaign_export,
         campaign_replay,
     ):

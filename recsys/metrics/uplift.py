@@ -6,7 +6,8 @@ together, as they cannot be told apart):
     Qini curve    Q(k) = (Y_t − Y_c · N_t / N_c) / N_t(all)      Radcliffe 2007, Using Control Groups to Target
     uplift curve  U(k) = (Y_t / N_t − Y_c / N_c) · (N_t + N_c) / N(all)                  Gutierrez and Gérardy 2016
 
-where Y are weighted outcomes and N weights of the treated (t) and the others (c); the ratio counts as 0 while its side is empty.
+where Y are weighted outcomes and N weights of the treated (t) and the others (c); the ratio counts as 0 while its side
+is empty.
 `qini` is the area between Q and the straight line to its end, over the share of rows; `auuc` the area under U.
 With inverse propensities as weights both are about a population that was treated by a fair coin.
 """

@@ -1,6 +1,7 @@
 """A plan on its way to customers: four eyes, dispatch at the hour, a killed dispatcher, real channels."""
 
 import email
+import hashlib
 import hmac
 import json
 import os
@@ -19,6 +20,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 from aiosmtpd.controller import Controller
 from sqlalchemy import select, update
 
@@ -265,3 +267,37 @@ def test_status_of_a_home_without_campaigns(tmp_path: Path, capsys: pytest.Captu
     home = Home(tmp_path / "empty")
     assert run("--home", home.path, "campaign", "status") == 0
     assert "no campaign" in capsys.readouterr().err
+
+
+def test_report_of_a_sent_campaign_is_printed_and_drawn(
+    sending: Path, planned: Path, hour: datetime, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dispatch(sending, hour) == 0
+    capsys.readouterr()
+    out = tmp_path / "report"
+    assert run("--home", sending, "campaign", "report", planned, "--out", out, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["funnel"]["delivered"] == len({file["recipient"] for file in dropped_files(sending)})
+    free, held = (len(pl.read_parquet(planned / f"{name}.parquet")) for name in ("reachable", "holdout"))
+    assert (report["lift"]["treated_customers"], report["lift"]["held_out_customers"]) == (free, held)
+    assert not report["sample_ratio"]["alarm"]
+    assert (out / "lift.png").exists()
+    assert run("--home", sending, "campaign", "report", planned, "--out", out) == 1
+
+
+def test_content_of_a_brief_has_copy_and_labelled_pictures(
+    champion: TrainedBank, values: dict[str, Any], tmp_path: Path
+) -> None:
+    brief, out = tmp_path / "brief.yaml", tmp_path / "content"
+    brief.write_text(yaml.safe_dump({**values, "categories": ["savings"]}))
+    assert run("--home", champion.home, "campaign", "content", brief, "--out", out) == 0
+    variants = json.loads((out / "variants.json").read_text())
+    cells = Counter((one["product_id"], one["segment"], one["channel"], one["language"]) for one in variants)
+    assert cells
+    assert set(cells.values()) <= {3, 4, 5}
+    assert len({one["content_hash"] for one in variants}) == len(variants)
+    shown = [one for one in variants if one["image"]]
+    assert shown
+    for one in shown:
+        assert hashlib.sha256((out / "images" / one["image"]).read_bytes()).hexdigest() == one["image_hash"]
+    assert run("--home", champion.home, "campaign", "content", brief, "--out", out) == 1

@@ -3,7 +3,7 @@
 Sources: Künzel et al. 2019 (T, X), Kennedy 2023 (DR, with cross-fitting over customers).
 """
 
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from lightgbm import LGBMClassifier, LGBMRegressor
@@ -15,7 +15,7 @@ _FOLDS: Final = 3
 _CLIP: Final = 0.01
 
 
-class KnownPropensity(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklearn has no types
+class KnownPropensity(ClassifierMixin, BaseEstimator):
     """Reads the chance of treatment from the first column, where the trial wrote it."""
 
     def fit(self, features: np.ndarray, treated: np.ndarray, sample_weight: np.ndarray | None = None) -> Self:
@@ -34,7 +34,7 @@ class KnownPropensity(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         return self.classes_[(features[:, 0] > 0.5).astype(int)]
 
 
-class _Trees(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class _Trees(RegressorMixin, BaseEstimator):
     """Regression trees that do not read the propensity's column: it is no trait of the customer."""
 
     def __init__(self, trees: int = 120, seed: int = 0) -> None:
@@ -94,7 +94,7 @@ class UpliftLearner:
         half = np.full(len(features), 0.5)  # read only by the X-learner: both of its halves count alike
         return np.asarray(self._model.effect(np.column_stack([half, features]))).ravel()
 
-    def _make(self):  # type: ignore[no-untyped-def]  # econml has no types, and takes seconds to import
+    def _make(self) -> Any:  # econml has no types, and takes seconds to import
         if self.kind == "dr":
             from econml.dr import DRLearner
 
@@ -129,5 +129,4 @@ class PropensityRanker:
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """[m] probability of the outcome."""
-        raw = np.asarray(self._model.booster_.predict(features))
-        return raw
+        return np.asarray(self._model.booster_.predict(features))

@@ -1,0 +1,135 @@
+"""`recsys campaign report`: what a campaign changed."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table as RichTable
+
+from recsys.cli.campaign_lifecycle import campaign_store
+from recsys.cli.terminal import JsonOption, console, emit, plain
+from recsys.home import Home
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from recsys.campaigns.measurement import Report
+    from serving.store.database import Store
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command("report")(report)
+
+
+def report(
+    context: typer.Context,
+    plan: Annotated[Path, typer.Argument(help="The plan's directory.", show_default=False)],
+    out: Annotated[Path | None, typer.Option("--out", help="A directory for report.json and the plots.")] = None,
+    days: Annotated[int, typer.Option(min=0, help="How long after the end responses still count.")] = 14,
+    data: Annotated[Path | None, typer.Option("--data", help="The dataset; default: the home's own.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare everybody who could be contacted with the holdout: lift with 95 % intervals, cost, who answered.
+
+    Reads the events of the dataset and those that the app has sent since; a message that never left was no contact.
+
+    Example: recsys campaign report plan --out report
+    """
+    from recsys.campaigns.handover import read_plan
+    from recsys.campaigns.measurement import measure
+    from recsys.campaigns.plan_files import require_free
+    from recsys.campaigns.report_files import write_report
+    from recsys.errors import RecsysError
+    from training.campaign_outcomes import read_people
+
+    home: Home = context.obj
+    read = read_plan(plan)
+    if out is not None:
+        require_free(out)
+    with campaign_store(home) as store:
+        dataset = _dataset(home, data)
+        people = read_people(dataset, plan, read.brief, days, _app_events(store))
+        messages = _sent(store, read.brief.campaign_id).join(
+            read.assignments.select("customer_id", "content_id", "channel", "cost"),
+            on=["customer_id", "content_id", "channel"],
+            how="left",
+        )
+    shares = read.brief.holdout
+    share = 1 - (1 - shares.global_share) * (1 - shares.campaign_share)
+    try:
+        found = measure(people, messages, share)
+    except ValueError as error:
+        raise RecsysError(f"{plan}: {error}") from error
+    if out is not None:
+        write_report(found, read.brief.name, out)
+    if as_json:
+        emit(_as_dict(found), True, [])
+    else:
+        _print(found, read.brief.name)
+
+
+def _dataset(home: Home, data: Path | None) -> Any:
+    from recsys.cli.workflows import open_known
+
+    return open_known(home, data or home.dataset_path())
+
+
+def _app_events(store: "Store") -> "pl.DataFrame":
+    import polars as pl
+    from sqlalchemy import select
+
+    from serving.store.tables import events
+
+    names = ("event_id", "customer_id", "event_type", "event_timestamp", "product_id")
+    with store.reading() as connection:
+        rows = connection.execute(select(*(events.c[name] for name in names))).all()
+    schema = dict.fromkeys(names, pl.String) | {"event_timestamp": pl.Datetime("us", "UTC")}
+    return pl.DataFrame([tuple(row) for row in rows], schema=schema, orient="row")
+
+
+def _sent(store: "Store", campaign_id: str) -> "pl.DataFrame":
+    import polars as pl
+    from sqlalchemy import select
+
+    from serving.store.campaigns import MessageState
+    from serving.store.tables import campaign_messages
+
+    names, columns = ("customer_id", "channel", "content_id"), campaign_messages.c
+    mine = (columns.campaign_id == campaign_id, columns.state == MessageState.SENT)
+    with store.reading() as connection:
+        rows = connection.execute(select(*(columns[name] for name in names)).where(*mine)).all()
+    return pl.DataFrame([tuple(row) for row in rows], schema=dict.fromkeys(names, pl.String), orient="row")
+
+
+def _as_dict(report: "Report") -> dict[str, Any]:
+    from recsys.campaigns.report_files import as_dict
+
+    return as_dict(report)
+
+
+def _print(report: "Report", name: str) -> None:
+    table = RichTable(title=name, pad_edge=False)
+    for column in ("", "contactable", "held out", "lift", "95 % interval"):
+        table.add_column(column, justify="left" if not column else "right")
+    for label, one in (("converted", report.lift), ("converted, CUPED", report.cuped), ("opted out", report.opt_outs)):
+        interval = f"{one.low:+.3%} to {one.high:+.3%}"
+        table.add_row(label, f"{one.treated:.3%}", f"{one.held_out:.3%}", f"{one.lift:+.3%}", interval)
+    console.print(table)
+    steps = " → ".join(f"{step} {count:,}" for step, count in report.funnel.items())
+    mean, low, high = report.incremental
+    costs = ["no bound" if value is None else f"{value:,.2f}" for value in report.cost_per_incremental]
+    ratio, saved = report.sample_ratio, report.variance_saved
+    alarm = "[red]the groups are not as they were drawn: believe no lift[/red]" if ratio["alarm"] else "as drawn"
+    for line in (
+        steps,
+        f"incremental conversions {mean:,.1f} ({low:,.1f} to {high:,.1f}); the past explains {saved:.1%}",
+        f"cost {report.cost:,.2f}, per incremental conversion {costs[0]} ({costs[1]} to {costs[2]})",
+        f"holdout {ratio['held_out']:,} of {ratio['expected']:,.1f} expected: {alarm}",
+        *(
+            f"  {plain(row['segment']) or '(no segment)'}: {row['lift']:+.3%} "
+            f"({row['low']:+.3%} to {row['high']:+.3%}), p {row['p_holm']:.3f} (Holm, of {len(report.segments)})"
+            for row in report.segments
+        ),
+    ):
+        console.print(line, highlight=False)
