@@ -100,13 +100,17 @@ def measure(people: pl.DataFrame, messages: pl.DataFrame, held_out_share: float,
 def difference(outcome: np.ndarray, held: np.ndarray) -> Difference:
     """Means of two groups of customers, with the interval of Welch's t statistic.
 
+    Shares are as uncertain as with one more who did and one more who did not in each group (Agresti and Caffo 2000):
+    that nobody has converted yet does not mean that nobody will.
+
     Args:
         outcome: [N] float64.
         held: [N] bool.
     """
     one, other = outcome[~held], outcome[held]
     lift = float(one.mean() - other.mean())
-    spread = float(np.sqrt(_variance(one) / len(one) + _variance(other) / len(other)))
+    shares = bool(np.isin(outcome, (0.0, 1.0)).all())
+    spread = float(np.sqrt(sum(_variance_of_mean(group, shares) for group in (one, other))))
     p = 2 * float(stats.norm.sf(abs(lift) / spread)) if spread > 0 else 1.0
     low, high = lift - _Z * spread, lift + _Z * spread
     return Difference(float(one.mean()), float(other.mean()), lift, low, high, p, len(one), len(other))
@@ -119,11 +123,11 @@ def cuped(outcome: np.ndarray, before: np.ndarray, held: np.ndarray) -> tuple[Di
     pre-experiment data.
     """
     spread = float(before.var())
-    if spread == 0:
+    if spread == 0 or outcome.var() == 0:
         return difference(outcome, held), 0.0
     slope = float(np.cov(outcome, before, bias=True)[0, 1]) / spread
     adjusted = outcome - slope * (before - before.mean())
-    saved = 1 - float(adjusted.var()) / float(outcome.var()) if outcome.var() > 0 else 0.0
+    saved = 1 - float(adjusted.var()) / float(outcome.var())
     return difference(adjusted, held), saved
 
 
@@ -195,5 +199,8 @@ def _responses(people: pl.DataFrame, messages: pl.DataFrame, column: str) -> lis
     return rows
 
 
-def _variance(values: np.ndarray) -> float:
-    return float(values.var(ddof=1)) if len(values) > 1 else 0.0
+def _variance_of_mean(values: np.ndarray, shares: bool) -> float:
+    if shares:
+        share = (float(values.sum()) + 1) / (len(values) + 2)
+        return share * (1 - share) / (len(values) + 2)
+    return float(values.var(ddof=1)) / len(values) if len(values) > 1 else 0.0

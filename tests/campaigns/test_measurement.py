@@ -75,6 +75,14 @@ def test_difference_is_welchs() -> None:
     assert found.lift / spread == pytest.approx(reference.statistic)
 
 
+def test_nobody_converted_yet_is_not_known_to_be_nobody() -> None:
+    held = np.arange(300) < 60
+    found = difference(np.zeros(300), held)
+    assert found.lift == 0
+    assert found.low < 0 < found.high
+    assert cuped(np.zeros(300), np.arange(300.0), held)[0].high > 0
+
+
 def test_report_of_a_campaign_adds_up(tmp_path: Path) -> None:
     people, truth = _forward(np.random.default_rng(3), 20_000)
     sent = people.filter(~pl.col("held_out")).head(300)
