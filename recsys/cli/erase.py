@@ -44,11 +44,13 @@ def erase(
 
 
 def databases(home: Home, customer: str) -> "list[Place]":
-    """The SQL store and the online store of a home; one that was never made is none."""
+    """The SQL store, the online store and the campaigns of a home; one that was never made is none."""
     from feature_repo.erasure import erase_online, is_online
+    from recsys.campaigns.erasure import erase_from_plans, erase_messages, find_in_plans, find_messages
     from recsys.privacy.erasure import Place
     from serving.decision_log import JOURNAL_FOLDER, drain_left_over
     from serving.settings import Settings
+    from serving.store.campaigns import CampaignStore
     from serving.store.database import open_store
     from serving.store.erasure import erase_customer, find_customer
 
@@ -63,6 +65,12 @@ def databases(home: Home, customer: str) -> "list[Place]":
         with open_store(url) as store:
             return find_customer(store, customer)
 
+    def plans() -> list[Path]:
+        with open_store(url) as store:
+            return [Path(campaign.plan["plan"]) for campaign in CampaignStore(store).all() if "plan" in campaign.plan]
+
+    outbox = home.path / "outbox"
+
     def erase_features() -> dict[str, int]:
         count = erase_online(home.path, customer)
         return {"values": count} if count else {}
@@ -73,4 +81,10 @@ def databases(home: Home, customer: str) -> "list[Place]":
     return [
         Place("SQL store", erase_stored, find_stored),
         Place("online feature store", erase_features, find_features),
+        Place(
+            "campaign plans",
+            lambda: erase_from_plans(plans(), customer),
+            lambda: find_in_plans(plans(), customer),
+        ),
+        Place("outbox", lambda: erase_messages(outbox, customer), lambda: find_messages(outbox, customer)),
     ]

@@ -24,6 +24,7 @@ import yaml
 from aiosmtpd.controller import Controller
 from sqlalchemy import select, update
 
+from recsys.campaigns.plan_files import verify_plan
 from recsys.home import Home
 from serving.campaigns.channels import DeliveryError, Message, Smtp, Webhook, signature
 from serving.live_server import free_port
@@ -301,3 +302,23 @@ def test_content_of_a_brief_has_copy_and_labelled_pictures(
     for one in shown:
         assert hashlib.sha256((out / "images" / one["image"]).read_bytes()).hexdigest() == one["image_hash"]
     assert run("--home", champion.home, "campaign", "content", brief, "--out", out) == 1
+
+
+def test_erasure_takes_a_customer_out_of_plan_outbox_and_store(
+    champion: TrainedBank, planned: Path, hour: datetime, tmp_path: Path
+) -> None:
+    home, plan = tmp_path / "home", tmp_path / "plan"
+    shutil.copytree(champion.home, home)
+    shutil.copytree(planned, plan)
+    assert run("--home", home, "campaign", "submit", plan, "--author", "ann") == 0
+    assert run("--home", home, "campaign", "approve", plan, "--approver", "bob") == 0
+    assert run("--home", home, "campaign", "launch", plan, "--by", "ann") == 0
+    assert dispatch(home, hour) == 0
+    customer = dropped_files(home)[0]["recipient"]
+    assert run("--home", home, "erase", customer) == 0
+    assert customer not in {file["recipient"] for file in dropped_files(home)}
+    for name in ("assignments", "holdout", "reachable"):
+        assert customer not in pl.read_parquet(plan / f"{name}.parquet")["customer_id"].to_list()
+    assert verify_plan(plan)["erasures"] == 1
+    assert run("--home", home, "erase", customer) == 0
+    assert verify_plan(plan)["erasures"] == 1

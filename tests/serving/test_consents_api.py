@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from recsys.testing.tiny_scorer import NOW, SEGMENT, TEXT, asks_for
+from serving.store.decisions import DecisionStore
 from serving.testing import DAY, HISTORY_VIEW, Service, add_customer, confirm_facts, event, token_of
 from serving.tokens import CONSENT, READ, WRITE
 
@@ -91,6 +92,20 @@ def test_text_analysis_withdrawn_the_modality_is_missing_from_the_next_request_o
     assert after["placements"][0]["items"][0]["product_id"] == "p01"
     (_, last) = service.logged()
     assert TEXT not in (last.payload or "")
+
+
+def test_image_analysis_withdrawn_nothing_of_pictures_is_read_from_the_next_request_on(service: Service) -> None:
+    pictures = {"customer_images__n_images": 7, "customer_images__image_embedding": [0.25, 0.75]}
+    service.features.plain["anna"] = {SEGMENT: "young", TEXT: asks_for(0), **pictures}
+    ask(service)
+    put(service, "image_analysis", False)
+    after = ask(service)
+    assert "text" not in after["missing_modalities"]
+    digests = [decision.features_digest for decision in service.logged()]
+    first, last = (str(DecisionStore(service.store).read_features(digest or "")) for digest in digests)
+    assert all(name in first for name in pictures)
+    assert "customer_images" not in last
+    assert TEXT in last
 
 
 def test_marketing_withdrawn_no_content_is_shown(service: Service) -> None:
