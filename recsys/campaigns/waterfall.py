@@ -40,6 +40,21 @@ class WaterfallStep(NamedTuple):
     left: int
 
 
+def masked(step: WaterfallStep) -> tuple[str, str]:
+    """What may be shown of a rule: removed and left, in words; where few were removed, neither.
+
+    >>> masked(WaterfallStep("suitable", "SUIT_RISK", 3, 900))
+    ('<10', '')
+    >>> masked(WaterfallStep("suitable", "SUIT_RISK", 1200, 900))
+    ('1,200', '900')
+    """
+    if not step.removed:
+        return "", f"{step.left:,}"
+    if step.removed < SMALL:
+        return f"<{SMALL}", ""
+    return f"{step.removed:,}", f"{step.left:,}"
+
+
 def step_of(rule: str) -> str:
     """The step that a rule belongs to.
 

@@ -1,7 +1,7 @@
 """`recsys campaign plan`: who would get what, and what to expect of it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from recsys.campaigns.waterfall import WaterfallStep, masked
 from recsys.cli.terminal import JsonOption, console, emit, make_progress, plain
 from recsys.home import Home
 
 if TYPE_CHECKING:
+    from recsys.campaigns.brief import Brief
     from training.campaign import BankCustomers
-
-_SMALL = 10
 
 
 def register(app: typer.Typer) -> None:
@@ -28,45 +28,65 @@ def plan(
     brief: Annotated[Path, typer.Argument(help="A brief (YAML): see `recsys campaign example`.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="The directory to write; must not exist.")],
     data: Annotated[Path | None, typer.Option("--data", help="The dataset; default: the home's own.")] = None,
+    compose: Annotated[
+        int, typer.Option(min=0, max=5, help="Variants of copy to compose for every cell; 0: the bank's creatives.")
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Plan a campaign with the champion: audience, rules, holdouts, allocation, and what to expect. Sends nothing.
 
+    With --compose, copy and pictures are made for every product, segment, channel and language that the plan uses.
+
     Example: recsys campaign plan brief.yaml --out plan
 
-    Example: recsys campaign plan brief.yaml --out plan --json
+    Example: recsys campaign plan brief.yaml --out plan --compose 3 --json
     """
+    from recsys.campaigns.brief import Brief
+
     with make_progress() as progress:
-        summary = plan_and_write(context.obj, brief, out, data, progress)
+        summary = plan_and_write(context.obj, Brief.from_yaml(brief), out, PlanOptions(data, compose), progress)
     if as_json:
         emit(summary, True, [])
     else:
         print_plan(summary, console)
 
 
+class PlanOptions(NamedTuple):
+    """How a brief is planned."""
+
+    data: Path | None = None
+    """The dataset; None: the home's own."""
+    compose: int = 0
+    """Variants of copy for every cell; 0: the bank's own creatives."""
+
+
 def plan_and_write(
-    home: Home, file: Path, out: Path, data: Path | None = None, progress: Progress | None = None
+    home: Home, brief: "Brief", out: Path, options: PlanOptions, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Plans a brief and writes the plan's directory; returns plan.json with the manifest's hashes and `out`.
 
     Raises:
         RecsysError: the brief, the home or the place to write to cannot be used; nothing is written then.
     """
+    import tempfile
     from datetime import UTC, datetime
 
-    from recsys.campaigns.brief import Brief
     from recsys.campaigns.plan import describe
     from recsys.campaigns.plan_files import require_free, write_plan
     from recsys.campaigns.planner import plan_campaign
+    from recsys.cli.campaign_compose import compose_for_plan
     from recsys.cli.workflows import require_writable
 
-    brief = Brief.from_yaml(file)
     require_free(out)
     require_writable(out)
-    bank = open_bank(home, data)
+    bank = open_bank(home, options.data)
     described = describe(plan_campaign(brief, bank, progress))
-    creatives = bank.creatives(described.assignments["content_id"].unique().to_list())
-    manifest = write_plan(described, brief, creatives, out, datetime.now(UTC))
+    with tempfile.TemporaryDirectory() as folder:
+        if options.compose:
+            described, creatives = compose_for_plan(described, bank, options.compose, Path(folder), progress)
+        else:
+            creatives = bank.creatives(described.assignments["content_id"].unique().to_list())
+        manifest = write_plan(described, brief, creatives, out, datetime.now(UTC))
     hashes = {name: manifest[name] for name in ("assignment_hash", "brief_hash")}
     return {**described.summary, **hashes, "out": str(out)}
 
@@ -115,9 +135,7 @@ def _waterfall(steps: list[dict[str, Any]]) -> Table:
     table.add_column("removed", justify="right")
     table.add_column("left", justify="right")
     for step in steps:
-        removed = "" if not step["removed"] else f"<{_SMALL}" if step["removed"] < _SMALL else f"{step['removed']:,}"
-        left = "" if 0 < step["removed"] < _SMALL else f"{step['left']:,}"
-        table.add_row(step["step"], plain(step["rule"]), removed, left)
+        table.add_row(step["step"], plain(step["rule"]), *masked(WaterfallStep(**step)))
     return table
 
 

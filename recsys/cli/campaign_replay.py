@@ -28,7 +28,7 @@ def replay(
 
     from recsys.campaigns.brief import Brief
     from recsys.campaigns.plan import describe
-    from recsys.campaigns.plan_files import MANIFEST, assignment_hash, verify_plan
+    from recsys.campaigns.plan_files import MANIFEST, PLANNED_HASH, assignment_hash, verify_plan
     from recsys.campaigns.planner import plan_campaign
     from recsys.cli.campaign_plan import open_bank
     from recsys.errors import RecsysError
@@ -49,13 +49,14 @@ def replay(
         for name, value in again.summary["versions"].items()
         if said["versions"].get(name) != value
     }
-    same = found == said["assignment_hash"]
-    result = {"same": same, "then": said["assignment_hash"], "now": found, "changed_versions": changed}
+    then = said.get(PLANNED_HASH, said["assignment_hash"])
+    same = found == then
+    result = {"same": same, "then": then, "now": found, "changed_versions": changed}
     lines = (
         [f"[green]the same assignments[/green] ({found[:12]})"]
         if same
         else [
-            f"[red]other assignments[/red]: {said['assignment_hash'][:12]} then, {found[:12]} now",
+            f"[red]other assignments[/red]: {then[:12]} then, {found[:12]} now",
             *(f"  {name} was {plain(str(one['then']))}, is {plain(str(one['now']))}" for name, one in changed.items()),
             *([] if changed else ["  model, policy, features and data are the same: this is a defect, report it"]),
         ]
