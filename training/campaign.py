@@ -18,6 +18,7 @@ from recsys.data.contract import Dataset
 from recsys.policy.facts import BoolArray
 from recsys.schema import CONTENT_ID, PRODUCT_ID, Kind
 from training.campaign_history import read_history
+from training.campaign_tones import read_tone_responses
 from training.fairness.groups import read_attributes
 from training.recommend import BatchRecommender
 
@@ -72,6 +73,14 @@ class BankCustomers(DatasetCustomers):
                 images[name] = file
             variants.append(_variant(row, name, file, facts[row[PRODUCT_ID]]))
         return Creatives(variants, images)
+
+    def product_rows(self) -> list[dict[str, Any]]:
+        """The catalogue's rows."""
+        return self.bundle.products.to_dicts()
+
+    def tone_responses(self) -> pl.DataFrame:
+        """Who answered to which tone."""
+        return read_tone_responses(self.dataset, self.as_of)
 
 
 def _contents(bundle: Bundle) -> pl.DataFrame:

@@ -3,8 +3,8 @@
 What is kept of a batch of customers is a few options each, so that memory does not grow with the bank.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,27 +12,22 @@ from rich.progress import Progress
 
 from recsys.campaigns.allocation import Allocation, allocate
 from recsys.campaigns.brief import Brief, BriefError
-from recsys.campaigns.holdouts import NONE, hold_out
-from recsys.campaigns.judging import Batch, batches, judge, read_audience
+from recsys.campaigns.judging import Batch, Reach, batches, reach_batch, read_audience
 from recsys.campaigns.offers import Offers, Reachable, first_slots
 from recsys.campaigns.slots import slot_times
 from recsys.campaigns.source import CustomerSource, History
-from recsys.campaigns.waterfall import STAYED, Waterfall
+from recsys.campaigns.waterfall import Waterfall
 from recsys.policy.facts import BoolArray
 from recsys.schema import CUSTOMER_ID, PRODUCT_ID
-
-_HOLDOUT_RULE: Final = "HOLDOUT_"
 
 
 @dataclass
 class Draft:
     """What the walk through the audience found."""
 
-    waterfall: Waterfall
+    reach: Reach
     history: History
     options: pl.DataFrame
-    reachable: dict[str, list[str]] = field(default_factory=dict)
-    """By holdout group, the customers whom the rules let be contacted."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,9 @@ def plan_campaign(brief: Brief, source: CustomerSource, progress: Progress | Non
         raise BriefError("audience: nobody is in it: check the values, or ask for less")
     draft = _walk(brief, source, offers, audience, progress)
     if draft.options.is_empty():
-        raise BriefError(f"audience: the rules leave nobody to contact: {_biggest(draft.waterfall, source.count())}")
+        raise BriefError(
+            f"audience: the rules leave nobody to contact: {_biggest(draft.reach.waterfall, source.count())}"
+        )
     task = progress.add_task("allocating", total=1) if progress else None
     allocation = allocate(draft.options, brief.allocation_limits())
     if progress and task is not None:
@@ -82,7 +79,7 @@ def _walk(
     history = source.history(brief.objective)
     if progress and learning is not None:
         progress.advance(learning)
-    draft = Draft(Waterfall(len(audience), source.policy.rule_ids), history, pl.DataFrame())
+    draft = Draft(Reach(Waterfall(len(audience), source.policy.rule_ids)), history, pl.DataFrame())
     task = progress.add_task("asking rules and model", total=len(audience)) if progress else None
     found = []
     for batch in batches(audience):
@@ -99,18 +96,7 @@ def _options_of(
     batch: Batch, brief: Brief, source: CustomerSource, offers: Offers, draft: Draft
 ) -> pl.DataFrame | None:
     """The options of one batch; who fell out is counted in the draft's waterfall."""
-    ids = batch.rows[CUSTOMER_ID].to_list()
-    held_out = hold_out(ids, brief)  # before anything is known of anybody
-    facts = source.facts(ids)
-    allowed, rules = judge(batch, brief, source, offers, facts)
-    draft.waterfall.remove(rules)
-    stayed = rules == STAYED
-    for group in np.unique(held_out.astype(str)).tolist():
-        here = stayed & (held_out == group)
-        draft.reachable.setdefault(group, []).extend(np.array(ids, dtype=object)[here].tolist())
-        if group != NONE:
-            draft.waterfall.remove_count(f"{_HOLDOUT_RULE}{group.upper()}", int(here.sum()))
-    rows = np.flatnonzero(stayed & (held_out == NONE))
+    rows, allowed = reach_batch(batch, brief, source, offers, draft.reach)
     if not len(rows):
         return None
     return _score(
@@ -162,7 +148,7 @@ def _count_unchosen(draft: Draft, allocation: Allocation) -> None:
     reason = pl.when(pl.col("value") <= 0).then(pl.lit("VALUE_BELOW_COST")).otherwise(reason)
     best = left.sort("value", descending=True, maintain_order=True).unique(CUSTOMER_ID, keep="first")
     for rule, count in best.select(reason.alias("rule"))["rule"].value_counts(sort=True).iter_rows():
-        draft.waterfall.remove_count(rule, count)
+        draft.reach.waterfall.remove_count(rule, count)
 
 
 def _price_of(column: str, prices: dict[str, float]) -> pl.Expr:

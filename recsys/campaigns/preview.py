@@ -2,15 +2,14 @@
 
 from typing import Final, NamedTuple
 
-import numpy as np
 import polars as pl
 
 from recsys.campaigns.brief import Brief, BriefError
-from recsys.campaigns.holdouts import NONE, draw, hold_out
-from recsys.campaigns.judging import batches, judge, read_audience
+from recsys.campaigns.holdouts import draw
+from recsys.campaigns.judging import Reach, batches, reach_batch, read_audience
 from recsys.campaigns.offers import Offers
 from recsys.campaigns.source import RuleSource
-from recsys.campaigns.waterfall import HOLDOUT, STAYED, STEPS, Waterfall, WaterfallStep
+from recsys.campaigns.waterfall import HOLDOUT, STEPS, Waterfall, WaterfallStep
 from recsys.schema import CUSTOMER_ID
 
 MOST_JUDGED: Final = 4_000
@@ -50,18 +49,11 @@ def preview(brief: Brief, source: RuleSource, most: int = MOST_JUDGED) -> Previe
     if audience.is_empty():
         raise BriefError("audience: nobody is in it: check the values, or ask for less")
     part = _part(audience, brief.salt, most)
-    waterfall = Waterfall(len(part), source.policy.rule_ids)
+    reach = Reach(Waterfall(len(part), source.policy.rule_ids))
     for batch in batches(part):
-        ids = batch.rows[CUSTOMER_ID].to_list()
-        held_out = hold_out(ids, brief)
-        _, rules = judge(batch, brief, source, offers, source.facts(ids))
-        waterfall.remove(rules)
-        for group in np.unique(held_out.astype(str)).tolist():
-            if group != NONE:
-                count = int(((rules == STAYED) & (held_out == group)).sum())
-                waterfall.remove_count(f"HOLDOUT_{group.upper()}", count)
+        reach_batch(batch, brief, source, offers, reach)
     everybody = source.count()
-    steps = [step for step in waterfall.steps(everybody) if step.step in _KEPT]
+    steps = [step for step in reach.waterfall.steps(everybody) if step.step in _KEPT]
     return Preview(everybody, len(audience), len(part), steps)
 
 

@@ -1,21 +1,16 @@
 """`recsys campaign plan`: who would get what, and what to expect of it."""
 
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from recsys.campaigns.waterfall import WaterfallStep, masked
 from recsys.cli.terminal import JsonOption, console, emit, make_progress, plain
-from recsys.home import Home
-
-if TYPE_CHECKING:
-    from recsys.campaigns.brief import Brief
-    from training.campaign import BankCustomers
 
 
 def register(app: typer.Typer) -> None:
@@ -42,71 +37,21 @@ def plan(
     Example: recsys campaign plan brief.yaml --out plan --compose 3 --json
     """
     from recsys.campaigns.brief import Brief
+    from recsys.campaigns.plan_files import require_free
+    from recsys.campaigns.service import Making, make_plan
+    from recsys.cli.campaign_bank import open_bank
+    from recsys.cli.workflows import require_writable
 
+    asked = Brief.from_yaml(brief)
+    require_free(out)
+    require_writable(out)
     with make_progress() as progress:
-        summary = plan_and_write(context.obj, Brief.from_yaml(brief), out, PlanOptions(data, compose), progress)
+        making = Making(datetime.now(UTC), compose, progress)
+        summary = make_plan(asked, open_bank(context.obj, data), out, making)
     if as_json:
         emit(summary, True, [])
     else:
         print_plan(summary, console)
-
-
-class PlanOptions(NamedTuple):
-    """How a brief is planned."""
-
-    data: Path | None = None
-    """The dataset; None: the home's own."""
-    compose: int = 0
-    """Variants of copy for every cell; 0: the bank's own creatives."""
-
-
-def plan_and_write(
-    home: Home, brief: "Brief", out: Path, options: PlanOptions, progress: Progress | None = None
-) -> dict[str, Any]:
-    """Plans a brief and writes the plan's directory; returns plan.json with the manifest's hashes and `out`.
-
-    Raises:
-        RecsysError: the brief, the home or the place to write to cannot be used; nothing is written then.
-    """
-    import tempfile
-    from datetime import UTC, datetime
-
-    from recsys.campaigns.plan import describe
-    from recsys.campaigns.plan_files import require_free, write_plan
-    from recsys.campaigns.planner import plan_campaign
-    from recsys.cli.campaign_compose import compose_for_plan
-    from recsys.cli.workflows import require_writable
-
-    require_free(out)
-    require_writable(out)
-    bank = open_bank(home, options.data)
-    described = describe(plan_campaign(brief, bank, progress))
-    with tempfile.TemporaryDirectory() as folder:
-        if options.compose:
-            described, creatives = compose_for_plan(described, bank, options.compose, Path(folder), progress)
-        else:
-            creatives = bank.creatives(described.assignments["content_id"].unique().to_list())
-        manifest = write_plan(described, brief, creatives, out, datetime.now(UTC))
-    hashes = {name: manifest[name] for name in ("assignment_hash", "brief_hash")}
-    return {**described.summary, **hashes, "out": str(out)}
-
-
-def open_bank(home: Home, data: Path | None) -> "BankCustomers":
-    """The home's dataset and champion, as the planner reads them.
-
-    Raises:
-        RecsysError: the dataset is another home's, there is no champion, or its features are not those of the home.
-    """
-    from recsys.bundle import Bundle
-    from recsys.cli.workflows import check_schema, open_known
-    from training.campaign import BankCustomers
-    from training.tracking import Tracker
-
-    dataset = open_known(home, data or home.dataset_path())
-    bundle = Bundle.load(Tracker(home.path).bundle_folder())
-    check_schema(home, bundle.manifest.schema_hash)
-    record = home.record()  # `open_known` found its fingerprint to be the dataset's
-    return BankCustomers(dataset, home.path, bundle, record.features_of if record else "")
 
 
 def print_plan(summary: dict[str, Any], out: Console) -> None:

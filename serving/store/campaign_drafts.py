@@ -1,8 +1,8 @@
 """Campaigns before they are submitted: brief, plan and copy, and what an edit voids.
 
-draft (a brief) → generated (planned, with copy) → validated (every variant past the fact guard) → submitted. A change of
-the brief leads back to draft, a change of words back to generated, from submitted and approved too: what was approved
-was something else.
+draft (a brief) → generated (planned, with copy) → validated (every variant past the fact guard) → submitted. A change
+of the brief leads back to draft, a change of words back to generated, from submitted and approved too: what was
+approved was something else.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,9 +29,10 @@ from serving.store.database import Store
 from serving.store.tables import campaign_variants, campaigns
 
 _C, _V = campaigns.c, campaign_variants.c
-WRITABLE: Final = (CampaignState.DRAFT, CampaignState.GENERATED, CampaignState.VALIDATED)
+WRITABLE: Final = (CampaignState.DRAFT, CampaignState.GENERATED, CampaignState.VALIDATED, CampaignState.REJECTED)
 CHANGEABLE: Final = (*WRITABLE, CampaignState.SUBMITTED, CampaignState.APPROVED)
 _WORDED: Final = CHANGEABLE[1:]
+_CHECKABLE: Final = WRITABLE[1:]
 
 
 class StaleError(CampaignError):
@@ -173,7 +174,7 @@ class DraftStore:
         """Notes that every variant passed the fact guard."""
         with self._store.writing() as connection:
             self._begin(connection, campaign_id, writing)
-            move = Move(CampaignState.VALIDATED, (CampaignState.GENERATED, CampaignState.VALIDATED))
+            move = Move(CampaignState.VALIDATED, _CHECKABLE)
             change(connection, campaign_id, move, writing.by, writing.now)
             record(connection, campaign_id, Act.VALIDATED, writing.by, writing.now)
         return self._campaigns.get(campaign_id)
@@ -184,8 +185,8 @@ class DraftStore:
         Raises:
             CampaignError: it is not validated, or was changed since.
         """
-        values = {"digest": digest, "plan": orjson.dumps(plan).decode(), "author": writing.by}
-        values |= {"submitted_at": writing.now}
+        values: dict[str, Any] = {"digest": digest, "plan": orjson.dumps(plan).decode(), "author": writing.by}
+        values |= {"submitted_at": writing.now, "note": None}
         with self._store.writing() as connection:
             self._begin(connection, campaign_id, writing)
             move = Move(CampaignState.SUBMITTED, (CampaignState.VALIDATED,))
@@ -209,16 +210,6 @@ class DraftStore:
             said = {"verdict": verdict, "judged_by": writing.by, "note": note}
             connection.execute(update(campaign_variants).where(*mine).values(said))
             record(connection, campaign_id, Act.JUDGED, writing.by, writing.now, f"{verdict} {content_id}")
-
-    def reject(self, campaign_id: str, note: str, writing: Writing) -> Campaign:
-        """Sends a submitted campaign back to its author, with the reason."""
-        with self._store.writing() as connection:
-            campaign = require(connection, campaign_id)
-            self._campaigns.require_other_eyes(connection, campaign, writing.by)
-            move = Move(CampaignState.GENERATED, (CampaignState.SUBMITTED,))
-            change(connection, campaign_id, move, writing.by, writing.now, _VOID)
-            record(connection, campaign_id, Act.REJECTED, writing.by, writing.now, note)
-        return self._campaigns.get(campaign_id)
 
     def variants(self, campaign_id: str) -> list[StoredVariant]:
         """All variants, by id."""

@@ -1,9 +1,10 @@
 """Campaigns from submission to completion: who may move one on, and to where.
 
 draft → generated → validated (`serving.store.campaign_drafts`) → submitted → approved → scheduled → sending →
-completed; paused and sending again; withdrawn from anywhere before that. What is handed in as a plan's directory begins
-as submitted. An approval is of a digest: who gets what in which words about which version of the product. Every move is
-one statement that names the states it may leave, so that of two at once one wins and the other is told who was first.
+completed; paused and sending again; withdrawn from anywhere before that; rejected instead of approved, and submitted
+again. What is handed in as a plan's directory begins as submitted. An approval is of a digest: who gets what in which
+words about which version of the product. Every move is one statement that names the states it may leave, so that of two
+at once one wins and the other is told who was first.
 """
 
 from collections import Counter
@@ -38,6 +39,7 @@ class CampaignState(StrEnum):
     GENERATED = "generated"
     VALIDATED = "validated"
     SUBMITTED = "submitted"
+    REJECTED = "rejected"
     APPROVED = "approved"
     SCHEDULED = "scheduled"
     SENDING = "sending"
@@ -65,6 +67,7 @@ REJECTED: Final = "rejected"
 """What is said of a variant."""
 LIVE: Final = (CampaignState.SCHEDULED, CampaignState.SENDING)
 OPEN: Final = (MessageState.PENDING, MessageState.CLAIMED, MessageState.SENDING)
+_AGAIN: Final = (CampaignState.WITHDRAWN, CampaignState.REJECTED)
 _WITHDRAWABLE: Final = tuple(set(CampaignState) - {CampaignState.COMPLETED, CampaignState.WITHDRAWN})
 
 
@@ -95,6 +98,8 @@ class Campaign(NamedTuple):
     approved_at: datetime | None
     changed_by: str
     changed_at: datetime
+    note: str | None = None
+    """Why it was rejected."""
     starts_at: datetime | None = None
     brief: dict[str, Any] | None = None
     """None: it was handed in as a plan's directory."""
@@ -128,7 +133,7 @@ class CampaignStore:
         self._store = store
 
     def submit(self, submission: Submission, now: datetime) -> Campaign:
-        """Hands a plan in; again only after it was withdrawn.
+        """Hands a plan in; again only after it was withdrawn or rejected.
 
         Raises:
             CampaignError: it stands somewhere already.
@@ -145,12 +150,13 @@ class CampaignStore:
             "approved_at": None,
             "changed_by": submission.author,
             "changed_at": now,
+            "note": None,
             "starts_at": submission.starts_at,
         }
         with self._store.writing() as connection:
             present = _row(connection, submission.campaign_id)
             if present is not None:
-                if present.state != CampaignState.WITHDRAWN or _has_messages(connection, submission.campaign_id):
+                if present.state not in _AGAIN or _has_messages(connection, submission.campaign_id):
                     raise CampaignError(
                         f"campaign {submission.campaign_id} is {present.state} since {present.changed_at:%Y-%m-%d}, "
                         f"by {present.changed_by}: withdraw it, or give the new one another campaign_id"
@@ -202,6 +208,21 @@ class CampaignStore:
             raise CampaignError(
                 f"{approver or 'nobody'} wrote campaign {campaign.campaign_id}: somebody else must approve it"
             )
+
+    def reject(self, campaign_id: str, approver: str, reason: str, now: datetime) -> Campaign:
+        """Sends a submitted campaign back to its author.
+
+        Raises:
+            CampaignError: the approver has a hand in it, there is no reason, or it is not submitted (any more).
+        """
+        if not reason.strip():
+            raise CampaignError(f"say why {campaign_id} is rejected: its author must know what to change")
+        with self._store.writing() as connection:
+            self.require_other_eyes(connection, require(connection, campaign_id), approver)
+            move = Move(CampaignState.REJECTED, (CampaignState.SUBMITTED,))
+            change(connection, campaign_id, move, approver, now, {"note": reason.strip()})
+            record(connection, campaign_id, Act.REJECTED, approver, now, reason.strip())
+        return self.get(campaign_id)
 
     def launch(
         self, campaign_id: str, digest: str, messages: Sequence[PlannedMessage], by: str, now: datetime
