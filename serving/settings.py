@@ -1,5 +1,6 @@
 """The service's settings: from the environment (`RECSYS_...`), or given by the command line."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,15 @@ MINIMUM_SECRET: Final = 32
 """Characters: HS256 wants 256 bits (RFC 7518, section 3.2)."""
 
 
+class Mode(StrEnum):
+    """Who may reach the service."""
+
+    LOCAL = "local"
+    """This machine only, with tokens that `recsys token` signs."""
+    PRODUCTION = "production"
+    """Everybody who has a token of the bank's identity provider."""
+
+
 class Settings(BaseSettings):
     """What an operator can set."""
 
@@ -20,6 +30,8 @@ class Settings(BaseSettings):
 
     home: Path = Path(".recsys")
     """The state directory."""
+    mode: Mode = Mode.LOCAL
+    """Local mode listens on a loopback address only; production mode refuses to start on defaults."""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     secret: SecretStr | None = Field(default=None, min_length=MINIMUM_SECRET)
