@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from recsys.home import Home
 from serving.auth.exposure import check_exposure, make_verifier
+from serving.campaigns.opening import open_workshop
 from serving.champion import load_components
 from serving.decision_log import JOURNAL_FOLDER, DecisionLog
 from serving.dependencies import Services
@@ -25,7 +26,7 @@ from serving.overload import OverloadMiddleware
 from serving.problems import install_problem_handlers
 from serving.reading import AnswerSources, CustomerReader
 from serving.reload import Reloader, poll_forever
-from serving.routes import audit, catalogue, consents, events, health, recommendations
+from serving.routes import audit, campaigns, catalogue, consents, events, health, recommendations
 from serving.settings import Mode, Settings, read_settings
 from serving.store.database import StoreError
 from serving.tokens import TrackingSigner
@@ -66,6 +67,7 @@ def create_app(
         services.ingestor.apply_all_pending()
         async with reloading(services.reloader, settings.reload_seconds):
             yield
+        services.workshop.runner.close()
         services.engine.close()
         services.writes.close()
         log.close()
@@ -75,7 +77,7 @@ def create_app(
     app.add_middleware(OverloadMiddleware, limit=settings.max_in_progress, metrics=metrics)
     app.add_middleware(RequestMiddleware, metrics=metrics)
     install_problem_handlers(app)
-    for module in (recommendations, events, consents, catalogue, audit, health):
+    for module in (recommendations, events, consents, catalogue, campaigns, audit, health):
         app.include_router(module.router)
     app.include_router(page.router if settings.mode is Mode.LOCAL else page.door)
     app.mount(ASSETS, static_files())
@@ -121,6 +123,7 @@ def build_services(
         catalogue=components.catalogue,
         reloader=None if source is None else Reloader(models, source, metrics),
         tokens=make_verifier(settings, metrics),
+        workshop=open_workshop(settings, components.store, models, clock),
     )
 
 

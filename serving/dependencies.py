@@ -10,6 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from serving.auth.keys import KeysUnreadableError
 from serving.auth.verifiers import TokenVerifier
+from serving.campaigns.workshop import Workshop
 from serving.decision_log import DecisionLog
 from serving.engine import Clock, RecommendationEngine
 from serving.guard import Guard
@@ -20,7 +21,19 @@ from serving.models import ModelHolder
 from serving.problems import RETRY_AFTER_SECONDS, ProblemError
 from serving.reload import Reloader
 from serving.store.database import Store
-from serving.tokens import ANY_CUSTOMER, AUDIT, CATALOGUE, CONSENT, READ, WRITE, InvalidTokenError, Principal
+from serving.tokens import (
+    ANY_CUSTOMER,
+    AUDIT,
+    CAMPAIGNS_APPROVE,
+    CAMPAIGNS_READ,
+    CAMPAIGNS_WRITE,
+    CATALOGUE,
+    CONSENT,
+    READ,
+    WRITE,
+    InvalidTokenError,
+    Principal,
+)
 
 BEARER = HTTPBearer(auto_error=False, bearerFormat="JWT", description="`recsys token --customer ID` makes one")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
@@ -44,6 +57,8 @@ class Services:
     reloader: Reloader | None
     """None: what is served stays."""
     tokens: TokenVerifier
+    workshop: Workshop
+    """Campaigns."""
 
 
 async def get_services(request: Request) -> Services:
@@ -55,8 +70,8 @@ async def get_services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(get_services)]
 
 
-def require(scope: str) -> Callable[[Credentials, ServicesDep], Awaitable[Principal]]:
-    """A dependency that lets only tokens with `scope` pass."""
+def require(*scopes: str) -> Callable[[Credentials, ServicesDep], Awaitable[Principal]]:
+    """A dependency that lets only tokens with one of `scopes` pass."""
 
     async def authorise(credentials: Credentials, services: ServicesDep) -> Principal:
         if credentials is None:
@@ -68,11 +83,24 @@ def require(scope: str) -> Callable[[Credentials, ServicesDep], Awaitable[Princi
         except KeysUnreadableError as error:
             retry = {"Retry-After": str(RETRY_AFTER_SECONDS)}
             raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "no token can be judged now", retry) from error
-        if scope not in principal.scopes:
-            raise ProblemError(HTTPStatus.FORBIDDEN, f"the token lacks the scope {scope}")
+        if principal.scopes.isdisjoint(scopes):
+            raise ProblemError(HTTPStatus.FORBIDDEN, f"the token lacks the scope {' or '.join(scopes)}")
         return principal
 
     return authorise
+
+
+def require_staff(*scopes: str) -> Callable[[Credentials, ServicesDep], Awaitable[Principal]]:
+    """The same, and no customer's token, whatever it says."""
+    authorise = require(*scopes)
+
+    async def authorise_staff(credentials: Credentials, services: ServicesDep) -> Principal:
+        principal = await authorise(credentials, services)
+        if principal.customer_id is not None:
+            raise ProblemError(HTTPStatus.FORBIDDEN, "this is for staff: a customer's token does not open it")
+        return principal
+
+    return authorise_staff
 
 
 Reader = Annotated[Principal, Depends(require(READ))]
@@ -80,6 +108,11 @@ Writer = Annotated[Principal, Depends(require(WRITE))]
 ConsentWriter = Annotated[Principal, Depends(require(CONSENT))]
 Auditor = Annotated[Principal, Depends(require(AUDIT))]
 CatalogueWriter = Annotated[Principal, Depends(require(CATALOGUE))]
+CampaignReader = Annotated[Principal, Depends(require_staff(CAMPAIGNS_READ, CAMPAIGNS_WRITE, CAMPAIGNS_APPROVE))]
+CampaignWriter = Annotated[Principal, Depends(require_staff(CAMPAIGNS_WRITE))]
+CampaignApprover = Annotated[Principal, Depends(require_staff(CAMPAIGNS_APPROVE))]
+CampaignStopper = Annotated[Principal, Depends(require_staff(CAMPAIGNS_WRITE, CAMPAIGNS_APPROVE))]
+"""Whoever may start a campaign or let it start may stop it."""
 
 
 def authorised_customer(principal: Principal, customer_id: str | None) -> str:

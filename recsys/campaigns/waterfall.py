@@ -48,11 +48,10 @@ def masked(step: WaterfallStep) -> tuple[str, str]:
     >>> masked(WaterfallStep("suitable", "SUIT_RISK", 1200, 900))
     ('1,200', '900')
     """
+    left = f"<{SMALL}" if 0 < step.left < SMALL else f"{step.left:,}"
     if not step.removed:
-        return "", f"{step.left:,}"
-    if step.removed < SMALL:
-        return f"<{SMALL}", ""
-    return f"{step.removed:,}", f"{step.left:,}"
+        return "", left
+    return (f"<{SMALL}", "") if step.removed < SMALL else (f"{step.removed:,}", left)
 
 
 def step_of(rule: str) -> str:

@@ -14,6 +14,7 @@ from recsys.campaigns.content.fact_guard import validate_variant
 from recsys.campaigns.content.variant import Variant
 from recsys.campaigns.dressing import ANCHOR, undressed
 from recsys.campaigns.handover import read_plan
+from recsys.campaigns.measurement import Report
 from recsys.campaigns.preview import Preview, preview
 from recsys.campaigns.revision import revise_plan
 from serving.campaigns.bank import CampaignBank
@@ -111,7 +112,7 @@ class Workshop:
             CampaignError: it is being planned, or is on its way already.
         """
         campaign = CampaignStore(self.desk.store).get(campaign_id)
-        if campaign.brief is None or campaign.state not in (*_PLANNABLE,):
+        if campaign.brief is None or campaign.state not in _PLANNABLE:
             raise CampaignError(f"campaign {campaign_id} is {campaign.state}: change its brief, and plan it again then")
         job = self.jobs.ask(campaign_id, by, utc_now())
         self.runner.ensure()
@@ -233,6 +234,30 @@ class Workshop:
             )
         return self.desk.launch(self.plan_folder(campaign), by)
 
+    def picture(self, campaign_id: str, name: str) -> Path:
+        """The file of a picture that one of a campaign's variants shows.
+
+        Raises:
+            NoPlanError: there is none of that name.
+        """
+        campaign = CampaignStore(self.desk.store).get(campaign_id)
+        shown = {one.copy.get("image") for one in self.drafts.variants(campaign_id)}
+        file = self.plan_folder(campaign) / "images" / name
+        if name not in shown or not file.is_file():
+            raise NoPlanError(f"campaign {campaign_id} has no picture {name}")
+        return file
+
+    def report(self, campaign_id: str) -> Report:
+        """What a campaign changed until now.
+
+        Raises:
+            CampaignError: it was never launched.
+        """
+        campaign = CampaignStore(self.desk.store).get(campaign_id)
+        if campaign.state not in _LAUNCHED:
+            raise CampaignError(f"campaign {campaign_id} is {campaign.state}: there are results once it is launched")
+        return self.desk.report(self.plan_folder(campaign), self.bank.dataset())
+
     def _check(self, stored: StoredVariant, names: list[str]) -> tuple[str, ...]:
         variant: Variant | None = undressed(stored.copy)
         if variant is None:
@@ -244,6 +269,13 @@ class Workshop:
         return tuple(f"{rule}: {detail}" for rule, detail in validate_variant(variant, facts, others))
 
 
+_LAUNCHED: Final = (
+    CampaignState.SCHEDULED,
+    CampaignState.SENDING,
+    CampaignState.PAUSED,
+    CampaignState.COMPLETED,
+    CampaignState.WITHDRAWN,
+)
 _PLANNABLE: Final = (
     CampaignState.DRAFT,
     CampaignState.GENERATED,
