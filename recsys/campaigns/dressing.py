@@ -80,6 +80,11 @@ def undressed(variant: Mapping[str, Any]) -> Variant | None:
     return Variant.parse({key: value for key, value in variant.items() if key != ANCHOR}, source="variant")
 
 
+def anchor_of(variant: Mapping[str, Any]) -> str:
+    """The catalogue's creative by which the rules judge an entry of a plan's variants: its anchor, or itself."""
+    return str(variant.get(ANCHOR) or variant[CONTENT_ID])
+
+
 def redress(assignments: pl.DataFrame, kept: Sequence[dict[str, Any]], dropped: set[str], brief: Brief) -> pl.DataFrame:
     """Assignments after some variants were dropped: their customers get the others of the same cell.
 
