@@ -5,7 +5,7 @@ what the most restricted customer may see. An answer that can be recorded nowher
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import perf_counter
@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 from uuid import uuid4
 
-from recsys.decisions.answer import Decision, DecisionRequest, Placement, PlacementDecision, RankedItem
+from recsys.decisions.answer import Boost, Decision, DecisionRequest, Placement, PlacementDecision, RankedItem
 from recsys.decisions.catalogue import Catalogue
 from recsys.decisions.evidence import VIEWS
 from recsys.decisions.explanation import Reason
@@ -36,6 +36,7 @@ from serving.schemas import (
     RecommendationResponse,
     Versions,
 )
+from serving.store.facts import InAppOffer
 from serving.tokens import Shown, TrackingSigner
 
 ANALYSES: Final = MappingProxyType({"text_analysis": Modality.TEXT, "image_analysis": Modality.IMAGE})
@@ -151,7 +152,7 @@ class RecommendationEngine:
         )
 
     def _item(self, item: RankedItem, placement: str, decision_id: str, customer_id: str) -> ItemOut:
-        shown = Shown(decision_id, item.product_id, item.content_id, placement, item.rank)
+        shown = Shown(decision_id, item.product_id, item.content_id, placement, item.rank, item.campaign_id)
         return ItemOut.model_construct(
             rank=item.rank,
             product_id=item.product_id,
@@ -160,6 +161,7 @@ class RecommendationEngine:
             score=item.score if math.isfinite(item.score) else None,
             reasons=[reason_out(reason) for reason in item.reasons],
             tracking_token=self._signer.sign(shown, customer_id),
+            campaign_id=item.campaign_id,
         )
 
     def _count(self, decision: Decision) -> None:
@@ -209,13 +211,25 @@ def decision_request(inputs: Inputs, catalogue: Catalogue) -> DecisionRequest:
     """What the pipeline is asked; the same when a logged decision is made again."""
     body = inputs.request
     taken = {} if inputs.facts is None else inputs.facts.taken
+    offers = () if inputs.facts is None else inputs.facts.offers
     return DecisionRequest(
         now=inputs.now,
         placements=tuple(Placement(place.name, place.kind, place.limit) for place in body.placements),
         context=RequestContext(channel=body.channel, locale=body.locale, taken=taken),
         candidates=catalogue.without(inputs.held_back) if inputs.held_back else {},
+        boosts=boosts_of(offers, catalogue) if offers else (),
         seed=inputs.decision_id or None,
     )
+
+
+def boosts_of(offers: Sequence[InAppOffer], catalogue: Catalogue) -> tuple[Boost, ...]:
+    """What campaigns want shown to the customer, as long as it is what was approved."""
+    found = []
+    for offer in offers:
+        place = catalogue.content_index(offer.content_id)
+        if place is not None and catalogue.is_as_approved(offer.content_id, offer.version, offer.words):
+            found.append(Boost(offer.campaign_id, place, offer.channel))
+    return tuple(found)
 
 
 def without_refused(features: Mapping[str, Any], facts: CustomerFacts, now: datetime) -> Mapping[str, Any]:

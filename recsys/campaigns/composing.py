@@ -59,7 +59,7 @@ def _compose(
     plan: Plan, brief: Brief, bank: ContentSource, variants: int, made_in: tuple[Path, Progress | None]
 ) -> list[Variant]:
     folder, progress = made_in
-    wanted = cells_of(plan.assignments, brief)
+    wanted = cells_of(plan.assignments, brief, plan.summary["in_app_channels"])
     lifts = estimate_tone_lifts(bank.tone_responses())
     facts = {row[PRODUCT_ID]: facts_of(row) for row in bank.product_rows()}
     pictures = PictureConfig(provider=bank.dataset.config.name, seed=brief.seed)

@@ -7,7 +7,7 @@ answers can be compared.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import polars as pl
@@ -36,10 +36,14 @@ class Dressed(NamedTuple):
     """Creatives of the catalogue that are still in use."""
 
 
-def cells_of(assignments: pl.DataFrame, brief: Brief) -> dict[str, ComposerConfig]:
-    """For each product of a plan, what copy is wanted of it: only for those who get it."""
+def cells_of(assignments: pl.DataFrame, brief: Brief, in_app: Collection[str]) -> dict[str, ComposerConfig]:
+    """For each product of a plan, what copy is wanted of it: only for those who get it, and only for what is sent.
+
+    In the app (`in_app`, names of channels) the catalogue's own creatives are shown.
+    """
     wanted: dict[str, ComposerConfig] = {}
-    for (product,), rows in assignments.group_by(PRODUCT_ID, maintain_order=True):
+    sent = assignments.filter(~pl.col("channel").is_in(list(in_app)))
+    for (product,), rows in sent.group_by(PRODUCT_ID, maintain_order=True):
         wanted[str(product)] = ComposerConfig(
             segments=tuple(sorted(set(rows["segment"].to_list()))),
             channels=tuple(sorted(set(rows["channel"].to_list()))),

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from recsys.campaigns.allocation import Allocation, allocate
 from recsys.campaigns.brief import Brief, BriefError
 from recsys.campaigns.judging import Batch, Reach, batches, reach_batch, read_audience
-from recsys.campaigns.offers import Offers, Reachable, first_slots
+from recsys.campaigns.offers import Offers, Reachable, first_slots, in_app_channels
 from recsys.campaigns.slots import slot_times
 from recsys.campaigns.source import CustomerSource, History
 from recsys.campaigns.waterfall import Waterfall
@@ -39,6 +39,8 @@ class Planned:
     draft: Draft
     audience: pl.DataFrame
     allocation: Allocation
+    in_app: tuple[str, ...] = ()
+    """Channels on which nothing is sent."""
 
 
 def plan_campaign(brief: Brief, source: CustomerSource, progress: Progress | None = None) -> Planned:
@@ -50,6 +52,7 @@ def plan_campaign(brief: Brief, source: CustomerSource, progress: Progress | Non
         InfeasibleError: its limits contradict each other.
     """
     brief.require_future(source.as_of)
+    in_app = in_app_channels(brief, source)
     offers = Offers.of(brief, source)
     audience = read_audience(brief, source)
     if audience.is_empty():
@@ -69,7 +72,7 @@ def plan_campaign(brief: Brief, source: CustomerSource, progress: Progress | Non
             "name cheaper channels or other products, or ask for a minimum in limits.cells"
         )
     _count_unchosen(draft, allocation)
-    return Planned(brief, source, draft, audience, allocation)
+    return Planned(brief, source, draft, audience, allocation, tuple(in_app))
 
 
 def _walk(

@@ -13,7 +13,6 @@ from recsys.home import Home
 
 if TYPE_CHECKING:
     from serving.campaigns.channels import Channel
-    from recsys.campaigns.content.facts import facts_of
     from serving.campaigns.dispatcher import Bank
     from serving.store.database import Store
 

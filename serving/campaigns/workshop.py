@@ -25,7 +25,8 @@ from serving.campaigns.runner import JobRunner
 from serving.engine import Clock, utc_now
 from serving.store.campaign_drafts import DraftStore, StoredVariant, Writing
 from serving.store.campaign_jobs import Job, JobStore
-from serving.store.campaigns import APPROVED, REJECTED, Campaign, CampaignError, CampaignState, CampaignStore
+from serving.store.campaign_states import CampaignState
+from serving.store.campaigns import APPROVED, REJECTED, Campaign, CampaignError, CampaignStore
 
 EDITABLE: Final = ("headline", "body", "cta", "disclaimer", "opt_out")
 MOST_TEXT: Final = 2_000

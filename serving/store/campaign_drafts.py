@@ -13,10 +13,10 @@ import orjson
 from sqlalchemy import Connection, RowMapping, select, update
 
 from serving.store.campaign_acts import Act, record
+from serving.store.campaign_states import CampaignState
 from serving.store.campaigns import (
     Campaign,
     CampaignError,
-    CampaignState,
     CampaignStore,
     Move,
     NoCampaignError,
