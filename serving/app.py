@@ -33,6 +33,7 @@ from serving.tokens import TrackingSigner
 from serving.web.pages import ASSETS, static_files
 from serving.web.showcase import routes as page
 from serving.web.showcase.showcase import Showcase
+from serving.web.studio.install import install_studio
 
 WRITE_THREADS = 4
 API_VERSION = "1.0.0"
@@ -80,6 +81,7 @@ def create_app(
     for module in (recommendations, events, consents, catalogue, campaigns, audit, health):
         app.include_router(module.router)
     app.include_router(page.router if settings.mode is Mode.LOCAL else page.door)
+    install_studio(app, settings)
     app.mount(ASSETS, static_files())
     return app
 
