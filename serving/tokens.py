@@ -19,6 +19,7 @@ WRITE: Final = "events:write"
 CONSENT: Final = "consents:write"
 AUDIT: Final = "audit:read"
 CATALOGUE: Final = "catalogue:write"
+METRICS: Final = "metrics:read"
 ANY_CUSTOMER: Final = "customers:all"
 """In production: lets a token that names no customer ask about every one."""
 MAX_ID: Final = 128
