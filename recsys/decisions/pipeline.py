@@ -3,7 +3,7 @@
 candidates → policy → score → diversify → explain. What a customer may be shown is decided before anything is ranked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Self
 
@@ -124,7 +124,8 @@ class DecisionPipeline:
         readable = facts is not None and not self.policy.stale(facts, request.now)[0]
         scene = self._scene(features, facts, request, readable)
         shown = np.zeros(len(self.catalogue.products), dtype=bool)
-        placements = [self._fill(placement, scene, request, shown) for placement in request.placements]
+        outcomes = self._judge_all(scene.facts, request)
+        placements = [self._fill(placement, scene, request, shown, outcomes) for placement in request.placements]
         suitability = self.policy.suitability(scene.facts, request.now)[0] if readable else "unreadable"
         return Decision(scene.mode, scene.whole.missing[0], suitability, scene.subject.language, placements)
 
@@ -163,13 +164,18 @@ class DecisionPipeline:
         return Subject(language, tuple(evidence), tuple(size / total for size in sizes), held)
 
     def _fill(
-        self, placement: Placement, scene: _Scene, request: DecisionRequest, shown: BoolArray
+        self,
+        placement: Placement,
+        scene: _Scene,
+        request: DecisionRequest,
+        shown: BoolArray,
+        outcomes: Mapping[Kind, PolicyOutcome],
     ) -> PlacementDecision:
         """Fills one placement and marks its products in `shown` [N]."""
         kind, limit = placement.kind, placement.limit
         if not len(self.catalogue.ids(kind)):
             return PlacementDecision(placement.name, kind, [], {})
-        outcome = self._judge(scene.facts, kind, request)
+        outcome = outcomes[kind]
         among = request.candidates.get(kind)
         candidates = np.ones(outcome.allowed.shape[1], dtype=bool) if among is None else np.atleast_2d(among)[0]
         product_of = self.catalogue.product_of(kind)
@@ -233,6 +239,19 @@ class DecisionPipeline:
             explainer.explored(subject.language) if drawn else explainer.personal(subject, kind, item, falls)
             for item, drawn, falls in zip(items, places.explored, falls_of(scores, items), strict=True)
         ]
+
+    def _judge_all(self, facts: CustomerFacts, request: DecisionRequest) -> dict[Kind, PolicyOutcome]:
+        """Of each kind that is asked for, however many placements ask: products are judged once, for contents too."""
+        kinds = {placement.kind for placement in request.placements if len(self.catalogue.ids(placement.kind))}
+        if not kinds:
+            return {}
+        products = self._judge(facts, Kind.PRODUCTS, request)
+        outcomes = {Kind.PRODUCTS: products}
+        if Kind.CONTENTS in kinds and self.catalogue.contents is not None:
+            outcomes[Kind.CONTENTS] = self.policy.evaluate_contents(
+                facts, self.catalogue.contents, self.catalogue.products, request.now, request.context, products
+            )
+        return outcomes
 
     def _judge(self, facts: CustomerFacts, kind: Kind, request: DecisionRequest) -> PolicyOutcome:
         products, contents = self.catalogue.products, self.catalogue.contents
