@@ -21,6 +21,7 @@ from recsys.policy.as_of import customer_facts_as_of, taken_before
 from recsys.policy.facts import BoolArray, CustomerFacts
 from recsys.schema import CONTENT_ID, CUSTOMER_ID, EVENT_TIMESTAMP, PRODUCT_ID, Kind, Table
 from training.campaign_history import read_history
+from training.campaign_tones import read_tone_responses
 from training.examples import ROW_ID
 from training.fairness.groups import read_attributes
 from training.recommend import BatchRecommender
@@ -121,6 +122,14 @@ class BankCustomers:
                 images[name] = file
             variants.append(_variant(row, name, file, facts[row[PRODUCT_ID]]))
         return Creatives(variants, images)
+
+    def product_rows(self) -> list[dict[str, Any]]:
+        """The catalogue's rows."""
+        return self.bundle.products.to_dicts()
+
+    def tone_responses(self) -> pl.DataFrame:
+        """Who answered to which tone."""
+        return read_tone_responses(self.dataset, self.as_of)
 
     @cached_property
     def _latest(self) -> pl.LazyFrame:

@@ -1,6 +1,7 @@
 """Campaigns from submission to completion: who may move one on, and to where.
 
-submitted → approved → scheduled → sending → completed; paused and sending again; withdrawn from anywhere before that.
+submitted → approved → scheduled → sending → completed; paused and sending again; withdrawn from anywhere before that;
+rejected instead of approved, and submitted again.
 What comes before, draft, generated and validated, is a plan's directory: it is checked when it is submitted. An
 approval is of a digest: who gets what in which words about which version of the product. Every move is one statement
 that names the states it may leave, so that of two at once one wins and the other is told who was first.
@@ -30,6 +31,7 @@ class CampaignState(StrEnum):
     """Where a campaign stands."""
 
     SUBMITTED = "submitted"
+    REJECTED = "rejected"
     APPROVED = "approved"
     SCHEDULED = "scheduled"
     SENDING = "sending"
@@ -54,6 +56,7 @@ class MessageState(StrEnum):
 
 LIVE: Final = (CampaignState.SCHEDULED, CampaignState.SENDING)
 OPEN: Final = (MessageState.PENDING, MessageState.CLAIMED, MessageState.SENDING)
+_AGAIN: Final = (CampaignState.WITHDRAWN, CampaignState.REJECTED)
 _WITHDRAWABLE: Final = tuple(set(CampaignState) - {CampaignState.COMPLETED, CampaignState.WITHDRAWN})
 
 
@@ -83,6 +86,8 @@ class Campaign(NamedTuple):
     approved_at: datetime | None
     changed_by: str
     changed_at: datetime
+    note: str | None
+    """Why it was rejected."""
 
 
 class PlannedMessage(NamedTuple):
@@ -103,7 +108,7 @@ class CampaignStore:
         self._store = store
 
     def submit(self, submission: Submission, now: datetime) -> Campaign:
-        """Hands a plan in; again only after it was withdrawn.
+        """Hands a plan in; again only after it was withdrawn or rejected.
 
         Raises:
             CampaignError: it stands somewhere already.
@@ -120,11 +125,12 @@ class CampaignStore:
             "approved_at": None,
             "changed_by": submission.author,
             "changed_at": now,
+            "note": None,
         }
         with self._store.writing() as connection:
             present = _row(connection, submission.campaign_id)
             if present is not None:
-                if present.state != CampaignState.WITHDRAWN or _has_messages(connection, submission.campaign_id):
+                if present.state not in _AGAIN or _has_messages(connection, submission.campaign_id):
                     raise CampaignError(
                         f"campaign {submission.campaign_id} is {present.state} since {present.changed_at:%Y-%m-%d}, "
                         f"by {present.changed_by}: withdraw it, or give the new one another campaign_id"
@@ -146,8 +152,7 @@ class CampaignStore:
             CampaignError: the approver is the author, what he looked at is something else, or somebody was first.
         """
         campaign = self.get(campaign_id)
-        if not approver.strip() or approver.strip().casefold() == campaign.author.strip().casefold():
-            raise CampaignError(f"{approver or 'nobody'} wrote campaign {campaign_id}: somebody else must approve it")
+        _require_another(campaign, approver)
         if digest != campaign.digest:
             raise CampaignError(
                 f"what you looked at is not what was submitted as {campaign_id} ({digest[:12]} and "
@@ -155,6 +160,18 @@ class CampaignStore:
             )
         values = {"approver": approver, "approved_at": now}
         return self._move(campaign_id, CampaignState.APPROVED, (CampaignState.SUBMITTED,), approver, now, values)
+
+    def reject(self, campaign_id: str, approver: str, reason: str, now: datetime) -> Campaign:
+        """Sends a submitted campaign back to its author.
+
+        Raises:
+            CampaignError: the approver is the author, there is no reason, or it is not submitted (any more).
+        """
+        _require_another(self.get(campaign_id), approver)
+        if not reason.strip():
+            raise CampaignError(f"say why {campaign_id} is rejected: its author must know what to change")
+        values = {"note": reason.strip()}
+        return self._move(campaign_id, CampaignState.REJECTED, (CampaignState.SUBMITTED,), approver, now, values)
 
     def launch(
         self, campaign_id: str, digest: str, messages: Sequence[PlannedMessage], by: str, now: datetime
@@ -274,6 +291,13 @@ class CampaignStore:
                 f"campaign {campaign_id} is {present.state} since {present.changed_at:%Y-%m-%d %H:%M:%S} by "
                 f"{present.changed_by}: only one that is {' or '.join(sorted(leaves))} can become {to}"
             )
+
+
+def _require_another(campaign: Campaign, approver: str) -> None:
+    """Four eyes."""
+    if not approver.strip() or approver.strip().casefold() == campaign.author.strip().casefold():
+        who = approver.strip() or "nobody"
+        raise CampaignError(f"{who} wrote campaign {campaign.campaign_id}: somebody else must approve it")
 
 
 def _variant(submission: Submission, variant: dict[str, Any]) -> dict[str, Any]:

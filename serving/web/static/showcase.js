@@ -166,7 +166,7 @@ function itemCard(place, kind, item, moved) {
   const picture = card.picture
     ? make("img", { "data-picture": `/page/pictures/${kind}/${encodeURIComponent(id)}`, alt: "" })
     : make("span", { class: "no-picture" });
-  const heading = make("h3", {}, make("span", { class: "rank" }, `${item.rank}`), make("span", {}, item.title), badge);
+  const heading = make("h3", {}, make("span", {}, make("span", { class: "rank" }, `${item.rank} `), item.title), badge);
   const said = kind === "products" ? productSays(item, card) : creativeSays(item, card, product);
   const reasons = make("ul", { class: "reasons" }, ...item.reasons.map((one) => make("li", { class: "chip" }, one.text)));
   const why = make("div", { class: "why", hidden: true });
