@@ -34,6 +34,9 @@ from serving.schemas_catalogue import MAX_PUT_BYTES
 from serving.settings import Mode, Settings, read_settings
 from serving.store.database import StoreError
 from serving.tokens import TrackingSigner
+from serving.web.pages import ASSETS, static_files
+from serving.web.showcase import routes as page
+from serving.web.showcase.showcase import Showcase
 
 WRITE_THREADS = 4
 DESCRIPTION = """Ranked products and creatives for a bank's customers, with the reasons for them.
@@ -62,6 +65,7 @@ def create_app(
         components = load(settings)
         log = DecisionLog(settings.home / JOURNAL_FOLDER, components.store, metrics, settings.journal_fsync)
         app.state.services = services = build_services(settings, components, log, metrics, clock)
+        app.state.showcase = Showcase(settings, components.store)
         await services.tokens.start()
         services.ingestor.apply_all_pending()
         async with reloading(services.reloader, settings.reload_seconds):
@@ -86,6 +90,8 @@ def create_app(
     install_problem_handlers(app)
     for module in (recommendations, events, consents, catalogue, audit, health):
         app.include_router(module.router)
+    app.include_router(page.router if settings.mode is Mode.LOCAL else page.door)
+    app.mount(ASSETS, static_files())
     return app
 
 

@@ -30,6 +30,8 @@ def default_headers(mode: Mode) -> Headers:
 
 
 def complete(present: list[tuple[bytes, bytes]], defaults: Headers) -> None:
-    """Adds what an answer does not say itself."""
+    """Adds what an answer does not say itself. One with an ETag may be kept, as it says or as it is asked again."""
     names = {name.lower() for name, _ in present}
+    if b"etag" in names:
+        names.add(b"cache-control")
     present.extend(header for header in defaults if header[0] not in names)

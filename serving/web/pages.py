@@ -1,5 +1,6 @@
 """Renders pages: Jinja2 with escaping on, the words of a language, and headers that let nothing foreign in."""
 
+from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -48,7 +49,8 @@ class Pages:
         """A page in the language that `?lang=` or the browser asks for.
 
         Templates have `t(key, **values)` for words, `asset(name)` for addresses of `static/`, `words` (all of them, for
-        scripts), `language`, `languages`; a name that is not there is an error.
+        scripts), `language`, `languages`, `in_language(code)` (the address of this page in another). A name that is not
+        there is an error.
         """
         language = choose_language(request.query_params.get("lang"), request.headers.get("accept-language"))
         known = words(self._area, language)
@@ -60,6 +62,7 @@ class Pages:
             language=language,
             html_language=HTML_LANGUAGE[language],
             languages=LANGUAGES,
+            in_language=lambda code: f"?{request.url.include_query_params(lang=code).query}",
             **values,
         )
         return HTMLResponse(text, headers={**PAGE_HEADERS, "Content-Language": HTML_LANGUAGE[language]})
@@ -67,14 +70,28 @@ class Pages:
 
 @cache
 def environment() -> Environment:
-    """Templates: everything is escaped, whatever the file is called."""
-    return Environment(
+    """Templates: everything is escaped, whatever the file is called. `|day`, `|moment` (both UTC) and `|amount`."""
+    made = Environment(
         loader=FileSystemLoader(_FOLDER / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters |= {"day": _day, "moment": _moment, "amount": _amount}
+    return made
+
+
+def _day(at: datetime) -> str:
+    return at.astimezone(UTC).date().isoformat()
+
+
+def _moment(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def _amount(value: float, digits: int = 0) -> str:
+    return f"{value:,.{digits}f}"
 
 
 @cache
