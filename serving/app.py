@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from recsys.home import Home
 from serving.auth.exposure import check_exposure, make_verifier
 from serving.bounds import BodyLimitMiddleware, LocalOnlyMiddleware
+from serving.campaigns.opening import open_workshop
 from serving.champion import load_components
 from serving.decision_log import JOURNAL_FOLDER, DecisionLog
 from serving.dependencies import Services
@@ -29,7 +30,7 @@ from serving.problems import install_problem_handlers
 from serving.rate_limits import make_rate_limiter
 from serving.reading import AnswerSources, CustomerReader
 from serving.reload import Reloader, poll_forever
-from serving.routes import audit, catalogue, consents, events, health, recommendations
+from serving.routes import audit, campaigns, catalogue, consents, events, health, recommendations
 from serving.schemas_catalogue import MAX_PUT_BYTES
 from serving.settings import Mode, Settings, read_settings
 from serving.store.database import StoreError
@@ -70,6 +71,7 @@ def create_app(
         services.ingestor.apply_all_pending()
         async with reloading(services.reloader, settings.reload_seconds):
             yield
+        services.workshop.runner.close()
         await services.limiter.close()
         services.engine.close()
         services.writes.close()
@@ -88,7 +90,7 @@ def create_app(
     app.state.deprecations = DEPRECATIONS
     protect(app, settings, metrics)
     install_problem_handlers(app)
-    for module in (recommendations, events, consents, catalogue, audit, health):
+    for module in (recommendations, events, consents, catalogue, campaigns, audit, health):
         app.include_router(module.router)
     app.include_router(page.router if settings.mode is Mode.LOCAL else page.door)
     app.mount(ASSETS, static_files())
@@ -146,6 +148,7 @@ def build_services(
         tokens=make_verifier(settings, metrics),
         limiter=make_rate_limiter(settings, metrics),
         settings=settings,
+        workshop=open_workshop(settings, components.store, models, clock),
     )
 
 
