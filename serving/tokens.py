@@ -67,6 +67,8 @@ class Shown(NamedTuple):
     placement: str
     position: int
     """From 1."""
+    campaign_id: str | None = None
+    """The campaign that put it there."""
 
 
 class TrackingSigner:
@@ -77,7 +79,7 @@ class TrackingSigner:
 
     def sign(self, shown: Shown, customer_id: str) -> str:
         """The token of one item of one answer."""
-        payload = orjson.dumps(list(shown))
+        payload = orjson.dumps(list(shown) if shown.campaign_id is not None else list(shown)[:-1])
         return urlsafe_b64encode(self._signature(payload, customer_id) + payload).decode().rstrip("=")
 
     def read(self, token: str, customer_id: str) -> Shown | None:

@@ -26,6 +26,8 @@ audience:                            # all, any and not around comparisons; or: 
 channels:
   - {channel: email, cost_per_contact: 0.05, capacity: 2000}
   - {channel: app, cost_per_contact: 0.01}                  # without a capacity: any number
+  # Where the bank reaches out (email, sms, push, ...) something is sent; elsewhere (app, web, branch) it waits until
+  # the customer comes, and then stands first among his recommendations; `delivery: message` sends it there too.
 budget: 25.0                         # in the bank's currency
 starts: $starts     # the first and the last instant, with their zone; not before the data end
 ends: $ends
@@ -35,6 +37,7 @@ languages: [en]                      # of the copy
 limits:                              # optional
   per_customer: 1                    # contacts of a customer
   per_category: 1                    # contacts of a customer about one category
+  in_app_views: 5                    # how often something in the app is shown to a customer
   per_product: {}                    # contacts about a product, such as {p0001: 500}
   cells:                             # least and most contacts of a segment on a channel
     - {segment: mass, channel: email, maximum: 1500}

@@ -47,6 +47,7 @@ def describe(planned: Planned) -> Plan:
         "brief": planned.brief.model_dump(mode="json"),
         "as_of": planned.source.as_of.isoformat(),
         "seed": planned.brief.seed,
+        "in_app_channels": list(planned.in_app),
         **_method(planned),
         "waterfall": [step._asdict() for step in steps],
         "totals": _totals(planned, assignments),

@@ -17,7 +17,7 @@ from recsys.campaigns.allocation import Allocation, allocate
 from recsys.campaigns.audience import compile_audience, fields_of, parse_audience
 from recsys.campaigns.brief import Brief, BriefError
 from recsys.campaigns.holdouts import NONE, hold_out
-from recsys.campaigns.offers import Offers, Reachable, first_slots, may_be_credit
+from recsys.campaigns.offers import Offers, Reachable, first_slots, in_app_channels, may_be_credit
 from recsys.campaigns.slots import slot_times
 from recsys.campaigns.source import CustomerSource, History
 from recsys.campaigns.waterfall import STAYED, Waterfall, last_rule
@@ -65,6 +65,8 @@ class Planned:
     draft: Draft
     audience: pl.DataFrame
     allocation: Allocation
+    in_app: tuple[str, ...] = ()
+    """Channels on which nothing is sent."""
 
 
 def plan_campaign(brief: Brief, source: CustomerSource, progress: Progress | None = None) -> Planned:
@@ -76,6 +78,7 @@ def plan_campaign(brief: Brief, source: CustomerSource, progress: Progress | Non
         InfeasibleError: its limits contradict each other.
     """
     brief.require_future(source.as_of)
+    in_app = in_app_channels(brief, source)
     offers = Offers.of(brief, source)
     audience = read_audience(brief, source)
     if audience.is_empty():
@@ -95,7 +98,7 @@ def plan_campaign(brief: Brief, source: CustomerSource, progress: Progress | Non
             "name cheaper channels or other products, or ask for a minimum in limits.cells"
         )
     _count_unchosen(draft, allocation)
-    return Planned(brief, source, draft, audience, allocation)
+    return Planned(brief, source, draft, audience, allocation, tuple(in_app))
 
 
 def preview_campaign(brief: Brief, source: CustomerSource) -> Reach:

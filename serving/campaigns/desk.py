@@ -21,7 +21,8 @@ from recsys.campaigns.report_files import write_report
 from recsys.data.contract import Dataset
 from recsys.errors import RecsysError
 from serving.engine import Clock, utc_now
-from serving.store.campaigns import Campaign, CampaignStore, MessageState, PlannedMessage, Submission
+from serving.store.campaign_states import MessageState
+from serving.store.campaigns import Campaign, CampaignStore, PlannedMessage, Submission
 from serving.store.database import Store
 from serving.store.tables import campaign_messages, events
 
@@ -179,7 +180,12 @@ class CampaignDesk:
 
 
 def _messages(read: PlannedCampaign) -> list[PlannedMessage]:
+    in_app, views = set(read.summary["in_app_channels"]), read.brief.limits.in_app_views
     return [
-        PlannedMessage(message_id(read.brief.campaign_id, row), *(row[name] for name in _MESSAGE))
+        PlannedMessage(
+            message_id(read.brief.campaign_id, row),
+            *(row[name] for name in _MESSAGE),
+            views_left=views if row["channel"] in in_app else None,
+        )
         for row in read.assignments.iter_rows(named=True)
     ]

@@ -10,14 +10,15 @@ that names the states it may leave, so that of two at once one wins and the othe
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 import orjson
 from sqlalchemy import Connection, func, insert, select, update
 
 from recsys.errors import RecsysError
+from serving.store.campaign_states import LIVE, OPEN, CampaignState, MessageState
 from serving.store.database import Store
+from serving.store.in_app import end_unseen, waits_in_app
 from serving.store.tables import campaign_messages, campaign_variants, campaigns
 
 _C, _M, _V = campaigns.c, campaign_messages.c, campaign_variants.c
@@ -27,35 +28,6 @@ class CampaignError(RecsysError):
     """A campaign may not go where it was asked to."""
 
 
-class CampaignState(StrEnum):
-    """Where a campaign stands."""
-
-    SUBMITTED = "submitted"
-    REJECTED = "rejected"
-    APPROVED = "approved"
-    SCHEDULED = "scheduled"
-    SENDING = "sending"
-    PAUSED = "paused"
-    COMPLETED = "completed"
-    WITHDRAWN = "withdrawn"
-
-
-class MessageState(StrEnum):
-    """Where a message stands."""
-
-    PENDING = "pending"
-    CLAIMED = "claimed"
-    SENDING = "sending"
-    SENT = "sent"
-    DROPPED = "dropped"
-    FAILED = "failed"
-    UNCERTAIN = "uncertain"
-    """The dispatcher died while its channel had it, and the channel cannot tell: it is not sent again."""
-    CANCELLED = "cancelled"
-
-
-LIVE: Final = (CampaignState.SCHEDULED, CampaignState.SENDING)
-OPEN: Final = (MessageState.PENDING, MessageState.CLAIMED, MessageState.SENDING)
 _AGAIN: Final = (CampaignState.WITHDRAWN, CampaignState.REJECTED)
 _WITHDRAWABLE: Final = tuple(set(CampaignState) - {CampaignState.COMPLETED, CampaignState.WITHDRAWN})
 
@@ -91,7 +63,7 @@ class Campaign(NamedTuple):
 
 
 class PlannedMessage(NamedTuple):
-    """A message that a plan wants sent; its names are columns of the table."""
+    """A message that a plan wants sent, or shown in the app; its names are columns of the table."""
 
     message_id: str
     customer_id: str
@@ -99,6 +71,8 @@ class PlannedMessage(NamedTuple):
     content_id: str
     channel: str
     send_at: datetime
+    views_left: int | None = None
+    """In the app: how often it may be shown; None: it is sent."""
 
 
 class CampaignStore:
@@ -190,7 +164,7 @@ class CampaignStore:
                 )
             self._change(connection, campaign_id, CampaignState.SCHEDULED, (CampaignState.APPROVED,), by, now)
             rows = [
-                {**message._asdict(), "campaign_id": campaign_id, "state": MessageState.PENDING, "attempts": 0}
+                {**message._asdict(), "campaign_id": campaign_id, "state": _first_state(message), "attempts": 0}
                 for message in messages
             ]
             if rows:
@@ -208,7 +182,7 @@ class CampaignStore:
     def withdraw(self, campaign_id: str, by: str, now: datetime) -> Campaign:
         """Ends a campaign; what is unsent never is."""
         campaign = self._move(campaign_id, CampaignState.WITHDRAWN, _WITHDRAWABLE, by, now)
-        unsent = (MessageState.PENDING, MessageState.CLAIMED)
+        unsent = (MessageState.PENDING, MessageState.CLAIMED, MessageState.IN_APP)
         mine = (_M.campaign_id == campaign_id, _M.state.in_(unsent))
         with self._store.writing() as connection:
             connection.execute(
@@ -217,10 +191,13 @@ class CampaignStore:
         return campaign
 
     def complete_finished(self, now: datetime) -> list[str]:
-        """Completes campaigns of which no message is open; returns them."""
+        """Completes campaigns of which no message is open or may still be seen; returns them."""
         is_open = select(_M.message_id).where(_M.campaign_id == _C.campaign_id, _M.state.in_(OPEN)).exists()
         with self._store.writing() as connection:
-            done = connection.scalars(select(_C.campaign_id).where(_C.state.in_(LIVE), ~is_open)).all()
+            done = connection.scalars(
+                select(_C.campaign_id).where(_C.state.in_(LIVE), ~is_open, ~waits_in_app(now))
+            ).all()
+            end_unseen(connection, done, now)
             for campaign_id in done:
                 self._change(connection, campaign_id, CampaignState.COMPLETED, LIVE, "dispatcher", now)
         return list(done)
@@ -302,8 +279,12 @@ def _require_another(campaign: Campaign, approver: str) -> None:
 
 def _variant(submission: Submission, variant: dict[str, Any]) -> dict[str, Any]:
     names = ("content_id", "product_id", "content_hash", "product_version")
-    copy = orjson.dumps(variant).decode()
-    return {"campaign_id": submission.campaign_id, "copy": copy, **{name: variant[name] for name in names}}
+    pinned = {name: variant[name] for name in names} | {"words_hash": variant.get("words_hash")}
+    return {"campaign_id": submission.campaign_id, "copy": orjson.dumps(variant).decode(), **pinned}
+
+
+def _first_state(message: PlannedMessage) -> MessageState:
+    return MessageState.PENDING if message.views_left is None else MessageState.IN_APP
 
 
 def _row(connection: Connection, campaign_id: str) -> Campaign | None:
