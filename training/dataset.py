@@ -174,20 +174,33 @@ class DatasetBuilder:
         self.parts = Consent(dataset).keep_now(parts.lazy(), Purpose.PROFILING).collect()
         """Only of customers who agreed to profiling: the model learns from nobody else."""
 
-    def build(self, keep: tuple[Part, ...], catalogue: Catalogue) -> Prepared:
+    def build(
+        self,
+        keep: tuple[Part, ...],
+        catalogue: Catalogue,
+        rows: pl.DataFrame | None = None,
+        inputs: ModelInputs | None = None,
+    ) -> Prepared:
         """Everything to train on the labels of `keep`.
+
+        Args:
+            keep: the parts to learn from.
+            catalogue: the candidates.
+            rows: what is learned from instead of `parts`.
+            inputs: of a model that is there already; None: fitted on these rows.
 
         Raises:
             DatasetError: there is no label in these parts.
         """
         lead = resolve_split(self.dataset).look_ahead
-        labels = select_labels(self.parts, keep, max(1, self.manifest.history_length // 2), lead)
+        stride = max(1, self.manifest.history_length // 2)
+        labels = select_labels(self.parts if rows is None else rows, keep, stride, lead)
         if labels.is_empty():
             raise DatasetError(
                 str(self.dataset.path), ["no positive event in the training part: move the split's times"]
             )
         joined = join_customers(self.home, labels, customer_views(self.manifest))
-        inputs = self._inputs(labels, joined, catalogue)
+        inputs = inputs or self._inputs(labels, joined, catalogue)
         reader = ModelReader(inputs, catalogue.product_ids, catalogue.content_ids)
         anchors = labels.filter(pl.col(ROW_ID) == pl.col(ANCHOR)).with_columns(
             point_in_time(pl.col(ORDER_TIMESTAMP)).alias(EVENT_TIMESTAMP)
