@@ -235,6 +235,7 @@ class DatasetBuilder:
             event_types=tuple(sorted(self._event_types())),
             channels=_names(labels, "channel"),
             history_length=manifest.history_length,
+            reads_history=config.history,
         )
 
     def _event_types(self) -> set[str]:
@@ -302,7 +303,7 @@ def _label_arrays(
         channel=np.array([channels.get(name or "", 0) for name in channel], np.int64),
         customer=np.array([customers[name] for name in kept[CUSTOMER_ID].to_list()], np.int64),
         window=kept[WINDOW].to_numpy(),
-        position=kept[POSITION].to_numpy(),
+        position=kept[POSITION].to_numpy() * reader.inputs.reads_history,
         row=row[kept[ROW_ID].to_numpy()],
     ).read_at(_instants(kept), windows)
 

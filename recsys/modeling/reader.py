@@ -80,6 +80,7 @@ class ModelReader:
     def read_histories(self, columns: Columns, n: int) -> HistoryArrays:
         """Reads N histories from the columns of `customer_history`."""
         width = self.inputs.history_length
+        columns = columns if self.inputs.reads_history else {}
         product, content, event_type, timestamp = (
             _flatten(columns.get(f"{HISTORY_VIEW}__{name}"), n, width)
             for name in ("product_ids", "content_ids", "event_types", "timestamps")
