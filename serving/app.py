@@ -8,6 +8,7 @@ from datetime import timedelta
 from fastapi import FastAPI
 
 from recsys.home import Home
+from serving.auth.exposure import check_exposure, make_verifier
 from serving.champion import load_components
 from serving.decision_log import JOURNAL_FOLDER, DecisionLog
 from serving.dependencies import Services
@@ -25,9 +26,12 @@ from serving.problems import install_problem_handlers
 from serving.reading import AnswerSources, CustomerReader
 from serving.reload import Reloader, poll_forever
 from serving.routes import audit, catalogue, consents, events, health, recommendations
-from serving.settings import Settings
+from serving.settings import Mode, Settings, read_settings
 from serving.store.database import StoreError
 from serving.tokens import TrackingSigner
+from serving.web.pages import ASSETS, static_files
+from serving.web.showcase import routes as page
+from serving.web.showcase.showcase import Showcase
 
 WRITE_THREADS = 4
 API_VERSION = "1.0.0"
@@ -45,7 +49,11 @@ def create_app(
         settings: the operator's.
         load: gets what a request needs; raises a RecsysError where the service must not start.
         clock: the present.
+
+    Raises:
+        ConfigError: it would stand open to others.
     """
+    check_exposure(settings)
     metrics = Metrics()
 
     @asynccontextmanager
@@ -53,6 +61,8 @@ def create_app(
         components = load(settings)
         log = DecisionLog(settings.home / JOURNAL_FOLDER, components.store, metrics, settings.journal_fsync)
         app.state.services = services = build_services(settings, components, log, metrics, clock)
+        app.state.showcase = Showcase(settings, components.store)
+        await services.tokens.start()
         services.ingestor.apply_all_pending()
         async with reloading(services.reloader, settings.reload_seconds):
             yield
@@ -67,6 +77,8 @@ def create_app(
     install_problem_handlers(app)
     for module in (recommendations, events, consents, catalogue, audit, health):
         app.include_router(module.router)
+    app.include_router(page.router if settings.mode is Mode.LOCAL else page.door)
+    app.mount(ASSETS, static_files())
     return app
 
 
@@ -108,10 +120,10 @@ def build_services(
         clock=clock,
         catalogue=components.catalogue,
         reloader=None if source is None else Reloader(models, source, metrics),
-        signing_key=key,
+        tokens=make_verifier(settings, metrics),
     )
 
 
 def app_from_environment() -> FastAPI:
     """What each of several workers runs: the settings come from the environment."""
-    return create_app(Settings())
+    return create_app(read_settings())

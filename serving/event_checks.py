@@ -67,6 +67,7 @@ class EventChecker:
             decision_id=shown.decision_id if shown else None,
             position=shown.position if shown else None,
             received_at=now,
+            campaign_id=shown.campaign_id if shown else None,
         )
 
     def _shown(self, event: EventIn) -> Shown | None:

@@ -121,6 +121,7 @@ def shown_at(place: PlacementDecision) -> dict[str, Any]:
             "score": item.score,
             "propensity": item.propensity,
             "reasons": [reason.code for reason in item.reasons],
+            **({} if item.campaign_id is None else {"campaign_id": item.campaign_id}),
         }
         for item in place.items
     ]

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from typing import Final
 
 from recsys.errors import HomeError, RecsysError
+from serving.auth.exposure import check_exposure
 from serving.settings import Settings
 
 BACKLOG: Final = 2048
@@ -20,10 +21,12 @@ def serve(settings: Settings, workers: int = 1) -> None:
     """Serves until it is told to stop.
 
     Raises:
+        ConfigError: it would stand open to others.
         HomeError: the port is busy (found before anything is loaded), or the SQL store cannot be used.
         ModelError: there is no champion, or it does not fit the features.
         RecsysError: the service did not start for another reason.
     """
+    check_exposure(settings)
     with closing(listen(settings.host, settings.port)) as listener:
         from serving.champion import check_start
 
@@ -93,6 +96,8 @@ def _serve_workers(settings: Settings, listener: socket.socket, workers: int) ->
     from uvicorn.supervisors import Multiprocess
 
     os.environ["RECSYS_HOME"] = str(settings.home.resolve())
+    os.environ["RECSYS_HOST"] = settings.host
+    os.environ["RECSYS_MODE"] = settings.mode
     os.environ["RECSYS_SECRET"] = settings.signing_key()
     os.environ["RECSYS_DATABASE_URL"] = settings.store_url()
     config = uvicorn.Config(

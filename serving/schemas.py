@@ -97,6 +97,7 @@ class ItemOut(WireModel):
     score: float | None = Field(description="Comparable within one answer only")
     reasons: list[ReasonOut]
     tracking_token: str = Field(description="Send it back with every event on this item")
+    campaign_id: str | None = Field(default=None, description="The campaign that put it first; none: its score did")
 
 
 class PlacementOut(WireModel):

@@ -1,11 +1,13 @@
 """The service's settings: from the environment (`RECSYS_...`), or given by the command line."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from recsys.errors import ConfigError
 from recsys.home import Home
 from serving.store.database import Synchronous, sqlite_url
 
@@ -13,17 +15,45 @@ MINIMUM_SECRET: Final = 32
 """Characters: HS256 wants 256 bits (RFC 7518, section 3.2)."""
 
 
+class Mode(StrEnum):
+    """Who may reach the service."""
+
+    LOCAL = "local"
+    """This machine only, with tokens that `recsys token` signs."""
+    PRODUCTION = "production"
+    """Everybody who has a token of the bank's identity provider."""
+
+
 class Settings(BaseSettings):
     """What an operator can set."""
 
-    model_config = SettingsConfigDict(env_prefix="RECSYS_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="RECSYS_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     home: Path = Path(".recsys")
     """The state directory."""
+    mode: Mode = Mode.LOCAL
+    """Local mode listens on a loopback address only; production mode refuses to start on defaults."""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     secret: SecretStr | None = Field(default=None, min_length=MINIMUM_SECRET)
-    """Signs tokens; None: the home's own random key, for local use."""
+    """Signs tracking tokens and cursors, and in local mode bearer tokens; None: the home's own random key, for local
+    use."""
+    jwks_url: str | None = None
+    """Where the identity provider publishes its keys (https)."""
+    jwks_file: Path | None = None
+    """The same as a file, which is read again now and then."""
+    jwks_timeout_ms: int = Field(default=2_000, ge=1)
+    """How long a token that is signed with an unknown key waits for the identity provider."""
+    jwks_refresh_seconds: float = Field(default=300.0, gt=0.0, allow_inf_nan=False)
+    """How old the keys may get before they are read again."""
+    jwks_cooldown_seconds: float = Field(default=10.0, ge=0.0, allow_inf_nan=False)
+    """How often tokens with unknown keys may have the keys read again."""
+    token_issuer: str | None = None
+    """The `iss` that tokens must have in production."""
+    token_audience: str | None = None
+    """The `aud` that tokens must have in production."""
+    customer_claim: str = "customer_id"
+    """The claim that names the customer whom a token is for."""
     database_url: str | None = None
     """SQLAlchemy URL of the SQL store; None: SQLite in the home."""
     sqlite_synchronous: Synchronous = "NORMAL"
@@ -52,3 +82,16 @@ class Settings(BaseSettings):
     def store_url(self) -> str:
         """The URL of the SQL store."""
         return self.database_url or sqlite_url(self.home)
+
+
+def read_settings(**values: Any) -> Settings:
+    """The settings of the environment, with some given.
+
+    Raises:
+        ConfigError: one cannot be used; the message names the variable, and never what a secret is.
+    """
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise ConfigError(f"RECSYS_{str(first['loc'][0]).upper()}", first["msg"]) from None

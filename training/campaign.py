@@ -16,11 +16,13 @@ from recsys.campaigns.brief import Objective, canonical_json
 from recsys.campaigns.plan_files import Creatives
 from recsys.campaigns.source import Groups, History, Scores
 from recsys.data.contract import Dataset
+from recsys.decisions.versions import product_version, words_hash
 from recsys.features.spec import Entity, FeatureManifest, FeatureView, ViewName, feature_name
 from recsys.policy.as_of import customer_facts_as_of, taken_before
 from recsys.policy.facts import BoolArray, CustomerFacts
 from recsys.schema import CONTENT_ID, CUSTOMER_ID, EVENT_TIMESTAMP, PRODUCT_ID, Kind, Table
 from training.campaign_history import read_history
+from training.campaign_tones import read_tone_responses
 from training.examples import ROW_ID
 from training.fairness.groups import read_attributes
 from training.recommend import BatchRecommender
@@ -112,7 +114,7 @@ class BankCustomers:
     def creatives(self, used: Sequence[str]) -> Creatives:
         """The copy and pictures of creatives, in the form of a plan's variants."""
         rows = self.contents.filter(pl.col(CONTENT_ID).is_in(list(used))).sort(CONTENT_ID)
-        facts = {row[PRODUCT_ID]: _hash_of(row) for row in self.bundle.products.iter_rows(named=True)}
+        facts = {row[PRODUCT_ID]: product_version(row) for row in self.bundle.products.iter_rows(named=True)}
         variants, images = [], {}
         for row in rows.iter_rows(named=True):
             file = self.dataset.image_file(row["image_path"]) if row.get("image_path") else None
@@ -121,6 +123,14 @@ class BankCustomers:
                 images[name] = file
             variants.append(_variant(row, name, file, facts[row[PRODUCT_ID]]))
         return Creatives(variants, images)
+
+    def product_rows(self) -> list[dict[str, Any]]:
+        """The catalogue's rows."""
+        return self.bundle.products.to_dicts()
+
+    def tone_responses(self) -> pl.DataFrame:
+        """Who answered to which tone."""
+        return read_tone_responses(self.dataset, self.as_of)
 
     @cached_property
     def _latest(self) -> pl.LazyFrame:
@@ -169,9 +179,4 @@ def _variant(row: Mapping[str, Any], image: str | None, file: Path | None, produ
     }
     picture = None if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
     digest = hashlib.sha256(canonical_json({**copy, "image": picture}).encode()).hexdigest()
-    return {**copy, "content_hash": digest}
-
-
-def _hash_of(product: Mapping[str, Any]) -> str:
-    facts = {name: str(value) if isinstance(value, datetime) else value for name, value in product.items()}
-    return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
+    return {**copy, "content_hash": digest, "words_hash": words_hash(row)}

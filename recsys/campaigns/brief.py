@@ -42,6 +42,9 @@ class BriefChannel(BaseConfig):
     channel: str = Field(min_length=1)
     cost_per_contact: float = Field(ge=0, allow_inf_nan=False)
     """In the dataset's currency."""
+    delivery: Literal["message", "in_app"] | None = None
+    """`message`: something is sent there; `in_app`: it waits there, and comes first in the recommendations; None: sent
+    where the policy pack says that the bank reaches out, else in the app."""
     capacity: int | None = None
     """Contacts it can carry during the campaign; None: any number."""
 
@@ -62,6 +65,8 @@ class BriefLimits(BaseConfig):
     """Contacts of a customer about products of one category at most."""
     per_product: dict[str, int] = Field(default_factory=dict)
     """Contacts about a product at most, by product id."""
+    in_app_views: int = Field(default=5, ge=1, le=100)
+    """How often something in the app is shown to a customer at most."""
     cells: tuple[Cell, ...] = ()
     """Least and most contacts of the customers of a segment on a channel."""
 

@@ -159,6 +159,22 @@ def campaign_products(brief: Brief, source: CustomerSource) -> np.ndarray:
     return np.flatnonzero(np.isin(source.products.category, list(brief.categories)))
 
 
+def in_app_channels(brief: Brief, source: CustomerSource) -> list[str]:
+    """The brief's channels on which nothing is sent: what is meant for a customer waits there until he comes.
+
+    Raises:
+        BriefError: one is to be so where the bank reaches out of its own accord.
+    """
+    pack, found = source.policy.pack, []
+    for entry in brief.channels:
+        pushed = pack.channel(entry.channel) in pack.pushed_channels
+        if pushed and entry.delivery == "in_app":
+            raise BriefError(f"channels: {entry.channel} is where the bank reaches out: it has no in_app delivery")
+        if entry.delivery == "in_app" or (entry.delivery is None and not pushed):
+            found.append(entry.channel)
+    return found
+
+
 def may_be_credit(brief: Brief, source: CustomerSource) -> bool:
     """Whether a message of the campaign can be about credit."""
     return bool(source.policy.credits(source.products)[campaign_products(brief, source)].any())

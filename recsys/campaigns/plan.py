@@ -40,13 +40,14 @@ class Plan(NamedTuple):
 def describe(planned: Planned) -> Plan:
     """The plan in the form in which it is kept."""
     assignments = _assignments(planned)
-    reachable = planned.draft.reachable
+    reachable = planned.draft.reach.reachable
     holdout = pl.concat([_group(reachable.get(name, []), name) for name in (GLOBAL, CAMPAIGN)]).sort(CUSTOMER_ID)
-    steps = planned.draft.waterfall.steps(planned.source.count())
+    steps = planned.draft.reach.waterfall.steps(planned.source.count())
     summary = {
         "brief": planned.brief.model_dump(mode="json"),
         "as_of": planned.source.as_of.isoformat(),
         "seed": planned.brief.seed,
+        "in_app_channels": list(planned.in_app),
         **_method(planned),
         "waterfall": [step._asdict() for step in steps],
         "totals": _totals(planned, assignments),
@@ -128,7 +129,7 @@ def _incremental(expected: Estimate, share: Estimate | None) -> dict[str, float]
 
 def _power(planned: Planned, held_out: int) -> Any:
     """Of comparing everybody who could be contacted with everybody who is held out, contacted or not."""
-    treated = len(planned.draft.reachable.get(NONE, []))
+    treated = len(planned.draft.reach.reachable.get(NONE, []))
     responses = float(planned.allocation.assignments["probability"].sum())
     share = planned.draft.history.share
     effect = effect_of(planned.draft.history)
@@ -140,7 +141,7 @@ def _power(planned: Planned, held_out: int) -> Any:
 
 def _fairness(planned: Planned, assignments: pl.DataFrame) -> dict[str, Any]:
     ids = planned.audience[CUSTOMER_ID]
-    free = pl.Series(planned.draft.reachable.get(NONE, []), dtype=pl.String)
+    free = pl.Series(planned.draft.reach.reachable.get(NONE, []), dtype=pl.String)
     return fairness_table(
         planned.source.groups(ids.to_list()),
         ids.is_in(free.implode()).to_numpy(),

@@ -17,7 +17,7 @@ from recsys.campaigns.allocation import Allocation, allocate
 from recsys.campaigns.audience import compile_audience, fields_of, parse_audience
 from recsys.campaigns.brief import Brief, BriefError
 from recsys.campaigns.holdouts import NONE, hold_out
-from recsys.campaigns.offers import Offers, Reachable, first_slots, may_be_credit
+from recsys.campaigns.offers import Offers, Reachable, first_slots, in_app_channels, may_be_credit
 from recsys.campaigns.slots import slot_times
 from recsys.campaigns.source import CustomerSource, History
 from recsys.campaigns.waterfall import STAYED, Waterfall, last_rule
@@ -39,14 +39,21 @@ class _Batch(NamedTuple):
 
 
 @dataclass
+class Reach:
+    """Whom the rules let be contacted."""
+
+    waterfall: Waterfall
+    reachable: dict[str, list[str]] = field(default_factory=dict)
+    """By holdout group, the customers whom the rules let be contacted."""
+
+
+@dataclass
 class Draft:
     """What the walk through the audience found."""
 
-    waterfall: Waterfall
+    reach: Reach
     history: History
     options: pl.DataFrame
-    reachable: dict[str, list[str]] = field(default_factory=dict)
-    """By holdout group, the customers whom the rules let be contacted."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,8 @@ class Planned:
     draft: Draft
     audience: pl.DataFrame
     allocation: Allocation
+    in_app: tuple[str, ...] = ()
+    """Channels on which nothing is sent."""
 
 
 def plan_campaign(brief: Brief, source: CustomerSource, progress: Progress | None = None) -> Planned:
@@ -69,13 +78,16 @@ def plan_campaign(brief: Brief, source: CustomerSource, progress: Progress | Non
         InfeasibleError: its limits contradict each other.
     """
     brief.require_future(source.as_of)
+    in_app = in_app_channels(brief, source)
     offers = Offers.of(brief, source)
     audience = read_audience(brief, source)
     if audience.is_empty():
         raise BriefError("audience: nobody is in it: check the values, or ask for less")
     draft = _walk(brief, source, offers, audience, progress)
     if draft.options.is_empty():
-        raise BriefError(f"audience: the rules leave nobody to contact: {_biggest(draft.waterfall, source.count())}")
+        raise BriefError(
+            f"audience: the rules leave nobody to contact: {_biggest(draft.reach.waterfall, source.count())}"
+        )
     task = progress.add_task("allocating", total=1) if progress else None
     allocation = allocate(draft.options, brief.allocation_limits())
     if progress and task is not None:
@@ -86,7 +98,23 @@ def plan_campaign(brief: Brief, source: CustomerSource, progress: Progress | Non
             "name cheaper channels or other products, or ask for a minimum in limits.cells"
         )
     _count_unchosen(draft, allocation)
-    return Planned(brief, source, draft, audience, allocation)
+    return Planned(brief, source, draft, audience, allocation, tuple(in_app))
+
+
+def preview_campaign(brief: Brief, source: CustomerSource) -> Reach:
+    """Who could be contacted, as far as rules and holdouts go; nobody is scored.
+
+    Raises:
+        BriefError: the brief cannot be planned on this bank.
+        AudienceError: its audience is refused.
+    """
+    brief.require_future(source.as_of)
+    offers = Offers.of(brief, source)
+    audience = read_audience(brief, source)
+    reach = Reach(Waterfall(len(audience), source.policy.rule_ids))
+    for batch in _batches(audience):
+        _reach(batch, brief, source, offers, reach)
+    return reach
 
 
 def read_audience(brief: Brief, source: CustomerSource) -> pl.DataFrame:
@@ -108,7 +136,7 @@ def _walk(
     history = source.history(brief.objective)
     if progress and learning is not None:
         progress.advance(learning)
-    draft = Draft(Waterfall(len(audience), source.policy.rule_ids), history, pl.DataFrame())
+    draft = Draft(Reach(Waterfall(len(audience), source.policy.rule_ids)), history, pl.DataFrame())
     task = progress.add_task("asking rules and model", total=len(audience)) if progress else None
     found = []
     for batch in _batches(audience):
@@ -131,23 +159,30 @@ def _options_of(
     batch: _Batch, brief: Brief, source: CustomerSource, offers: Offers, draft: Draft
 ) -> pl.DataFrame | None:
     """The options of one batch; who fell out is counted in the draft's waterfall."""
-    ids = batch.rows[CUSTOMER_ID].to_list()
-    held_out = hold_out(ids, brief)  # before anything is known of anybody
-    facts = source.facts(ids)
-    allowed, rules = _judge(batch, brief, source, offers, facts)
-    draft.waterfall.remove(rules)
-    stayed = rules == STAYED
-    for group in np.unique(held_out.astype(str)).tolist():
-        here = stayed & (held_out == group)
-        draft.reachable.setdefault(group, []).extend(np.array(ids, dtype=object)[here].tolist())
-        if group != NONE:
-            draft.waterfall.remove_count(f"{_HOLDOUT_RULE}{group.upper()}", int(here.sum()))
-    rows = np.flatnonzero(stayed & (held_out == NONE))
+    rows, allowed = _reach(batch, brief, source, offers, draft.reach)
     if not len(rows):
         return None
     return _score(
         batch.rows[rows], {name: mask[rows] for name, mask in allowed.items()}, brief, offers, (source, draft)
     )
+
+
+def _reach(
+    batch: _Batch, brief: Brief, source: CustomerSource, offers: Offers, reach: Reach
+) -> tuple[np.ndarray, dict[str, BoolArray]]:
+    """The rows of a batch that may be contacted and are not held out, and by channel what each of the batch may get."""
+    ids = batch.rows[CUSTOMER_ID].to_list()
+    held_out = hold_out(ids, brief)  # before anything is known of anybody
+    facts = source.facts(ids)
+    allowed, rules = _judge(batch, brief, source, offers, facts)
+    reach.waterfall.remove(rules)
+    stayed = rules == STAYED
+    for group in np.unique(held_out.astype(str)).tolist():
+        here = stayed & (held_out == group)
+        reach.reachable.setdefault(group, []).extend(np.array(ids, dtype=object)[here].tolist())
+        if group != NONE:
+            reach.waterfall.remove_count(f"{_HOLDOUT_RULE}{group.upper()}", int(here.sum()))
+    return np.flatnonzero(stayed & (held_out == NONE)), allowed
 
 
 def _judge(
@@ -210,7 +245,7 @@ def _count_unchosen(draft: Draft, allocation: Allocation) -> None:
     reason = pl.when(pl.col("value") <= 0).then(pl.lit("VALUE_BELOW_COST")).otherwise(reason)
     best = left.sort("value", descending=True, maintain_order=True).unique(CUSTOMER_ID, keep="first")
     for rule, count in best.select(reason.alias("rule"))["rule"].value_counts(sort=True).iter_rows():
-        draft.waterfall.remove_count(rule, count)
+        draft.reach.waterfall.remove_count(rule, count)
 
 
 def _price_of(column: str, prices: dict[str, float]) -> pl.Expr:

@@ -237,8 +237,10 @@ def recommend(
 @app.command()
 def serve(
     context: typer.Context,
-    host: str = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    host: Annotated[str, typer.Option(envvar="RECSYS_HOST", help="Others than this machine's: see RECSYS_MODE.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=1, max=65535, envvar="RECSYS_PORT")] = 8000,
     workers: Annotated[int, typer.Option(min=1)] = 1,
 ) -> None:
     """Serve the champion over HTTP.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recsys.cli.campaign_lifecycle import campaign_store
+from recsys.cli.campaign_bank import open_bank, open_desk
 from recsys.cli.terminal import JsonOption, emit, make_progress
 from recsys.home import Home
 
@@ -50,10 +50,11 @@ def dispatch(
 
     home: Home = context.obj
     total: Counter[str] = Counter()
-    with make_progress() as progress, campaign_store(home) as store:
+    with make_progress() as progress, open_desk(home) as desk:
         progress.add_task("dispatching", total=None)
         while True:
             present = datetime.now(UTC) if now is None else _instant(now)
+            store = desk.store
             channels = _channels(home, store, to or [], sender)
             counts = Dispatcher(_bank(home, store), channels, f"dispatcher-{os.getpid()}").run_once(present)
             total.update(counts)
@@ -66,7 +67,6 @@ def dispatch(
 
 def _bank(home: Home, store: "Store") -> "Bank":
     """The champion, the policy and the catalogue of now, and the versions of its creatives."""
-    from recsys.cli.campaign_plan import open_bank
     from serving.campaigns.dispatcher import Bank
     from serving.live_catalogue import open_live_catalogue
     from serving.loading import load_champion

@@ -29,21 +29,28 @@ def export(
 
     Example: recsys campaign export plan --out for-the-agency --format csv
     """
-    from datetime import UTC, datetime
-
-    from recsys.campaigns.export import FORMATS, export_plan
-    from recsys.campaigns.export_log import log_export
+    from recsys.campaigns.export import FORMATS
+    from recsys.cli.campaign_bank import open_desk
     from recsys.cli.workflows import require_writable
+    from serving.campaigns.desk import Exporter
     from serving.settings import Settings
 
     home: Home = context.obj
     require_writable(out)
-    now = datetime.now(UTC)
-    key = Settings(home=home.path).signing_key().encode()
-    manifest = export_plan(plan, out, key, tuple(formats or FORMATS), now)
-    log_export(home.path, manifest, out)
+    exporter = Exporter(home.path, Settings(home=home.path).signing_key().encode(), _user())
+    with open_desk(home) as desk:
+        manifest = desk.export(plan, out, exporter, tuple(formats or FORMATS))
     lines = [
         f"exported {manifest['rows']:,} assignment(s) of {manifest['campaign_id']} to {out}",
         f"  {len(manifest['files'])} files, their sha256 in manifest.json; customers are pseudonyms",
     ]
     emit({"out": str(out), **manifest}, as_json, lines)
+
+
+def _user() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

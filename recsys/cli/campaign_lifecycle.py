@@ -1,18 +1,15 @@
-"""`recsys campaign submit`, `approve`, `launch`, `pause`, `resume`, `withdraw` and `status`."""
+"""`recsys campaign submit`, `approve`, `reject`, `launch`, `pause`, `resume`, `withdraw` and `status`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recsys.cli.campaign_bank import open_desk
 from recsys.cli.terminal import JsonOption, emit, plain
-from recsys.home import Home
 
 if TYPE_CHECKING:
     from serving.store.campaigns import Campaign
-    from serving.store.database import Store
 
 PlanArgument = Annotated[Path, typer.Argument(help="A plan's directory.", show_default=False)]
 IdArgument = Annotated[str, typer.Argument(help="The campaign's id, from its brief.", show_default=False)]
@@ -21,7 +18,7 @@ ByOption = Annotated[str, typer.Option("--by", help="Who does it.", show_default
 
 def register(app: typer.Typer) -> None:
     """Adds the verbs."""
-    for verb in (submit, approve, launch, pause, resume, withdraw, status):
+    for verb in (submit, approve, reject, launch, pause, resume, withdraw, status):
         app.command(verb.__name__)(verb)
 
 
@@ -35,18 +32,8 @@ def submit(
 
     Example: recsys campaign submit plan --author ann
     """
-    from datetime import UTC, datetime
-
-    from recsys.campaigns.handover import read_plan
-    from serving.store.campaigns import CampaignStore, Submission
-
-    read = read_plan(plan)
-    kept = {"name": read.brief.name, "plan": str(plan.resolve()), "totals": read.summary["totals"]}
-    submission = Submission(
-        read.brief.campaign_id, author, read.digest, read.brief.ends.astimezone(UTC), kept, read.variants
-    )
-    with campaign_store(context.obj) as store:
-        campaign = CampaignStore(store).submit(submission, datetime.now(UTC))
+    with open_desk(context.obj) as desk:
+        campaign = desk.submit(plan, author)
     _say(campaign, as_json, f"next: recsys campaign approve {plan} --approver SOMEBODY-ELSE")
 
 
@@ -60,15 +47,25 @@ def approve(
 
     Example: recsys campaign approve plan --approver bob
     """
-    from datetime import UTC, datetime
-
-    from recsys.campaigns.handover import read_plan
-    from serving.store.campaigns import CampaignStore
-
-    read = read_plan(plan)
-    with campaign_store(context.obj) as store:
-        campaign = CampaignStore(store).approve(read.brief.campaign_id, approver, read.digest, datetime.now(UTC))
+    with open_desk(context.obj) as desk:
+        campaign = desk.approve(plan, approver)
     _say(campaign, as_json, f"next: recsys campaign launch {plan} --by {approver}")
+
+
+def reject(
+    context: typer.Context,
+    campaign: IdArgument,
+    approver: Annotated[str, typer.Option(help="Who sends it back; not the author.", show_default=False)],
+    reason: Annotated[str, typer.Option(help="Why, for the author.", show_default=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """Send a submitted campaign back to its author, who may submit it again.
+
+    Example: recsys campaign reject summer-savings --approver bob --reason "the headline promises too much"
+    """
+    with open_desk(context.obj) as desk:
+        sent_back = desk.reject(campaign, approver, reason)
+    _say(sent_back, as_json, "next: change the plan and submit it again")
 
 
 def launch(context: typer.Context, plan: PlanArgument, by: ByOption, as_json: JsonOption = False) -> None:
@@ -76,22 +73,9 @@ def launch(context: typer.Context, plan: PlanArgument, by: ByOption, as_json: Js
 
     Example: recsys campaign launch plan --by ann
     """
-    from datetime import UTC, datetime
-
-    from recsys.campaigns.handover import message_id, read_plan
-    from serving.store.campaigns import CampaignStore, PlannedMessage
-
-    read = read_plan(plan)
-    messages = [
-        PlannedMessage(
-            message_id(read.brief.campaign_id, row),
-            *(row[name] for name in ("customer_id", "product_id", "content_id", "channel", "send_at")),
-        )
-        for row in read.assignments.iter_rows(named=True)
-    ]
-    with campaign_store(context.obj) as store:
-        campaign = CampaignStore(store).launch(read.brief.campaign_id, read.digest, messages, by, datetime.now(UTC))
-    _say(campaign, as_json, f"{len(messages):,} message(s); next: recsys campaign dispatch")
+    with open_desk(context.obj) as desk:
+        campaign, messages = desk.launch(plan, by)
+    _say(campaign, as_json, f"{messages:,} message(s); next: recsys campaign dispatch")
 
 
 def pause(context: typer.Context, campaign: IdArgument, by: ByOption, as_json: JsonOption = False) -> None:
@@ -127,35 +111,17 @@ def status(
 
     Example: recsys campaign status
     """
-    from serving.store.campaigns import CampaignStore
-
-    with campaign_store(context.obj) as store:
-        kept = CampaignStore(store)
-        found = kept.all() if campaign is None else [kept.get(campaign)]
-        rows = [{**_as_dict(one), "messages": _counts(kept.progress(one.campaign_id))} for one in found]
+    with open_desk(context.obj) as desk:
+        found = desk.all() if campaign is None else [desk.get(campaign)]
+    rows = [{**_as_dict(one.campaign), "messages": _counts(one.messages)} for one in found]
     lines = [line for row in rows for line in _status_lines(row)] or ["no campaign was submitted yet"]
     emit({"campaigns": rows}, as_json, lines)
 
 
-@contextmanager
-def campaign_store(home: Home) -> "Iterator[Store]":
-    """The home's SQL store, or the one that the settings name."""
-    from serving.settings import Settings
-    from serving.store.database import open_store
-
-    with open_store(Settings(home=home.path).store_url()) as store:
-        yield store
-
-
 def _move(context: typer.Context, verb: str, campaign_id: str, by: str, as_json: bool) -> None:
-    from datetime import UTC, datetime
-
-    from serving.store.campaigns import CampaignStore
-
-    with campaign_store(context.obj) as store:
-        kept = CampaignStore(store)
-        moves = {"pause": kept.pause, "resume": kept.resume, "withdraw": kept.withdraw}
-        campaign = moves[verb](campaign_id, by, datetime.now(UTC))
+    with open_desk(context.obj) as desk:
+        moves = {"pause": desk.pause, "resume": desk.resume, "withdraw": desk.withdraw}
+        campaign = moves[verb](campaign_id, by)
     _say(campaign, as_json, "")
 
 

@@ -1,7 +1,7 @@
 """`recsys campaign plan`: who would get what, and what to expect of it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -11,9 +11,6 @@ from rich.table import Table
 
 from recsys.cli.terminal import JsonOption, console, emit, make_progress, plain
 from recsys.home import Home
-
-if TYPE_CHECKING:
-    from training.campaign import BankCustomers
 
 _SMALL = 10
 
@@ -55,38 +52,15 @@ def plan_and_write(
     from datetime import UTC, datetime
 
     from recsys.campaigns.brief import Brief
-    from recsys.campaigns.plan import describe
-    from recsys.campaigns.plan_files import require_free, write_plan
-    from recsys.campaigns.planner import plan_campaign
+    from recsys.campaigns.plan_files import require_free
+    from recsys.campaigns.service import make_plan
+    from recsys.cli.campaign_bank import open_bank
     from recsys.cli.workflows import require_writable
 
     brief = Brief.from_yaml(file)
     require_free(out)
     require_writable(out)
-    bank = open_bank(home, data)
-    described = describe(plan_campaign(brief, bank, progress))
-    creatives = bank.creatives(described.assignments["content_id"].unique().to_list())
-    manifest = write_plan(described, brief, creatives, out, datetime.now(UTC))
-    hashes = {name: manifest[name] for name in ("assignment_hash", "brief_hash")}
-    return {**described.summary, **hashes, "out": str(out)}
-
-
-def open_bank(home: Home, data: Path | None) -> "BankCustomers":
-    """The home's dataset and champion, as the planner reads them.
-
-    Raises:
-        RecsysError: the dataset is another home's, there is no champion, or its features are not those of the home.
-    """
-    from recsys.bundle import Bundle
-    from recsys.cli.workflows import check_schema, open_known
-    from training.campaign import BankCustomers
-    from training.tracking import Tracker
-
-    dataset = open_known(home, data or home.dataset_path())
-    bundle = Bundle.load(Tracker(home.path).bundle_folder())
-    check_schema(home, bundle.manifest.schema_hash)
-    record = home.record()  # `open_known` found its fingerprint to be the dataset's
-    return BankCustomers(dataset, home.path, bundle, record.features_of if record else "")
+    return make_plan(brief, open_bank(home, data), out, datetime.now(UTC), progress)
 
 
 def print_plan(summary: dict[str, Any], out: Console) -> None:

@@ -24,42 +24,24 @@ def replay(
 
     Example: recsys campaign replay plan/manifest.json
     """
-    import json
-
-    from recsys.campaigns.brief import Brief
-    from recsys.campaigns.plan import describe
-    from recsys.campaigns.plan_files import MANIFEST, assignment_hash, verify_plan
-    from recsys.campaigns.planner import plan_campaign
-    from recsys.cli.campaign_plan import open_bank
-    from recsys.errors import RecsysError
+    from recsys.campaigns.plan_files import MANIFEST, verify_plan
+    from recsys.campaigns.service import replay_plan
+    from recsys.cli.campaign_bank import open_bank
 
     home: Home = context.obj
-    folder = manifest.parent if manifest.name == MANIFEST else manifest
-    said = verify_plan(folder)
-    if not (folder / "plan.json").exists():
-        raise RecsysError(f"{folder}: is an export, which has no salt: replay the plan that it was made of")
-    summary = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-    brief = Brief.parse(summary["brief"], source=str(folder / "plan.json"))
+    verify_plan(manifest.parent if manifest.name == MANIFEST else manifest)  # before the bank is opened
     with make_progress() as progress:
-        bank = open_bank(home, data)
-        again = describe(plan_campaign(brief, bank, progress))
-    found = assignment_hash(again.assignments)
-    changed = {
-        name: {"then": said["versions"].get(name), "now": value}
-        for name, value in again.summary["versions"].items()
-        if said["versions"].get(name) != value
-    }
-    same = found == said["assignment_hash"]
-    result = {"same": same, "then": said["assignment_hash"], "now": found, "changed_versions": changed}
+        found = replay_plan(manifest, open_bank(home, data), progress)
+    changed = found.changed_versions
     lines = (
-        [f"[green]the same assignments[/green] ({found[:12]})"]
-        if same
+        [f"[green]the same assignments[/green] ({found.now[:12]})"]
+        if found.same
         else [
-            f"[red]other assignments[/red]: {said['assignment_hash'][:12]} then, {found[:12]} now",
+            f"[red]other assignments[/red]: {found.then[:12]} then, {found.now[:12]} now",
             *(f"  {name} was {plain(str(one['then']))}, is {plain(str(one['now']))}" for name, one in changed.items()),
-            *([] if changed else ["  model, policy, features and data are the same: this is a defect, report it"]),
+            *(["  model, policy, features and data are the same: this is a defect, report it"] * found.broken),
         ]
     )
-    emit(result, as_json, lines)
-    if not same:
+    emit(found._asdict(), as_json, lines)
+    if not found.same:
         raise typer.Exit(1)

@@ -6,15 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table as RichTable
 
-from recsys.cli.campaign_lifecycle import campaign_store
 from recsys.cli.terminal import JsonOption, console, emit, plain
 from recsys.home import Home
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from recsys.campaigns.measurement import Report
-    from serving.store.database import Store
 
 
 def register(app: typer.Typer) -> None:
@@ -37,69 +33,17 @@ def report(
     Example: recsys campaign report plan --out report
     """
     from recsys.campaigns.handover import read_plan
-    from recsys.campaigns.measurement import measure
-    from recsys.campaigns.plan_files import require_free
-    from recsys.campaigns.report_files import write_report
-    from recsys.errors import RecsysError
-    from training.campaign_outcomes import read_people
+    from recsys.cli.campaign_bank import open_desk
+    from recsys.cli.workflows import open_known
 
     home: Home = context.obj
-    read = read_plan(plan)
-    if out is not None:
-        require_free(out)
-    with campaign_store(home) as store:
-        dataset = _dataset(home, data)
-        people = read_people(dataset, plan, read.brief, days, _app_events(store))
-        messages = _sent(store, read.brief.campaign_id).join(
-            read.assignments.select("customer_id", "content_id", "channel", "cost"),
-            on=["customer_id", "content_id", "channel"],
-            how="left",
-        )
-    shares = read.brief.holdout
-    share = 1 - (1 - shares.global_share) * (1 - shares.campaign_share)
-    try:
-        found = measure(people, messages, share)
-    except ValueError as error:
-        raise RecsysError(f"{plan}: {error}") from error
-    if out is not None:
-        write_report(found, read.brief.name, out)
+    with open_desk(home) as desk:
+        found = desk.report(plan, open_known(home, data or home.dataset_path()), days, out)
+    name = read_plan(plan).brief.name
     if as_json:
         emit(_as_dict(found), True, [])
     else:
-        _print(found, read.brief.name)
-
-
-def _dataset(home: Home, data: Path | None) -> Any:
-    from recsys.cli.workflows import open_known
-
-    return open_known(home, data or home.dataset_path())
-
-
-def _app_events(store: "Store") -> "pl.DataFrame":
-    import polars as pl
-    from sqlalchemy import select
-
-    from serving.store.tables import events
-
-    names = ("event_id", "customer_id", "event_type", "event_timestamp", "product_id")
-    with store.reading() as connection:
-        rows = connection.execute(select(*(events.c[name] for name in names))).all()
-    schema = dict.fromkeys(names, pl.String) | {"event_timestamp": pl.Datetime("us", "UTC")}
-    return pl.DataFrame([tuple(row) for row in rows], schema=schema, orient="row")
-
-
-def _sent(store: "Store", campaign_id: str) -> "pl.DataFrame":
-    import polars as pl
-    from sqlalchemy import select
-
-    from serving.store.campaigns import MessageState
-    from serving.store.tables import campaign_messages
-
-    names, columns = ("customer_id", "channel", "content_id"), campaign_messages.c
-    mine = (columns.campaign_id == campaign_id, columns.state == MessageState.SENT)
-    with store.reading() as connection:
-        rows = connection.execute(select(*(columns[name] for name in names)).where(*mine)).all()
-    return pl.DataFrame([tuple(row) for row in rows], schema=dict.fromkeys(names, pl.String), orient="row")
+        _print(found, name)
 
 
 def _as_dict(report: "Report") -> dict[str, Any]:

@@ -17,7 +17,7 @@ from rich.progress import Progress
 from recsys.cli.people import People, sign
 from recsys.config import apply_overrides, read_yaml
 from recsys.data.contract import Dataset
-from recsys.errors import ModelError, RecsysError
+from recsys.errors import ConfigError, ModelError, RecsysError
 from recsys.features.spec import ViewName
 from recsys.home import Home, read_ids
 from recsys.schema import CUSTOMER_ID, Kind, Table
@@ -278,14 +278,15 @@ def serve_champion(home: Home, host: str, port: int, workers: int) -> None:
     """Serves until it is told to stop.
 
     Raises:
+        ConfigError: it would stand open to other machines.
         HomeError: the port is busy, or the store cannot be used.
         ModelError: there is no champion, or it does not fit the features.
     """
     from serving.run import serve
-    from serving.settings import Settings
+    from serving.settings import read_settings
 
     os.environ["RECSYS_HOME"] = str(home.path)
-    serve(Settings(home=home.path, host=host, port=port), workers)
+    serve(read_settings(home=home.path, host=host, port=port), workers)
 
 
 def issue_local_token(home: Home, customer: str | None, service: str | None, scopes: list[str] | None) -> str:
@@ -293,11 +294,16 @@ def issue_local_token(home: Home, customer: str | None, service: str | None, sco
 
     Raises:
         HomeError: the home, which keeps the signing key, cannot be written.
+        ConfigError: the server is set to take the identity provider's tokens only.
     """
+    from serving.settings import Mode, read_settings
     from serving.tokens import issue_token
 
+    settings = read_settings(home=home.path)
+    if settings.mode is not Mode.LOCAL:
+        raise ConfigError("RECSYS_MODE=production", "tokens come from the bank's identity provider, not from here")
     return issue_token(
-        home.secret(),
+        settings.signing_key(),
         subject=customer or service or "",
         scopes=scopes or DEFAULT_SCOPES,
         customer_id=customer,

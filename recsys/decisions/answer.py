@@ -27,6 +27,16 @@ class Placement:
     limit: int
 
 
+class Boost(NamedTuple):
+    """A creative that a campaign chose for the customer: it comes first where the policy lets it come at all."""
+
+    campaign_id: str
+    content: int
+    """Position in the catalogue."""
+    channel: str
+    """Where it is to be shown."""
+
+
 @dataclass(frozen=True)
 class DecisionRequest:
     """What is asked for; the same for every customer of a batch."""
@@ -37,6 +47,8 @@ class DecisionRequest:
     context: RequestContext = NO_CONTEXT
     candidates: Mapping[Kind, BoolArray] = field(default_factory=dict)
     """Per kind, [N] or [B, N]: the only items that may be ranked; a kind that is not named: all."""
+    boosts: tuple[Boost, ...] = ()
+    """What campaigns want shown to the one customer of `decide`, the first one first."""
     seed: str | None = None
     """What `decide` draws from where it tries something out; None: it does not."""
 
@@ -53,6 +65,8 @@ class RankedItem(NamedTuple):
     reasons: list[Reason]
     propensity: float = 1.0
     """The probability with which the item got this place, given what stands above; 1 where nothing is drawn."""
+    campaign_id: str | None = None
+    """The campaign that put it first; None: its score did, or a draw."""
 
 
 class PlacementDecision(NamedTuple):

@@ -1,15 +1,16 @@
 """The items that can be shown, as decisions see them: their facts for the policy and their words for people."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Self
 
 import numpy as np
 import polars as pl
 
+from recsys.decisions.versions import product_version, words_hash
 from recsys.policy.facts import BoolArray, ContentFacts, IntArray, ProductFacts
-from recsys.schema import PRODUCT_ID, Kind
+from recsys.schema import CONTENT_ID, PRODUCT_ID, Kind
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Catalogue:
     content_titles: tuple[str, ...]
     content_tones: tuple[str, ...] = ()
     """Empty strings where it is not known; nothing where contents have no tones."""
+    frames: tuple[pl.DataFrame, ...] = field(default=(), repr=False, compare=False)
+    """What it was made from."""
 
     @classmethod
     def from_frames(cls, products: pl.DataFrame, contents: pl.DataFrame | None) -> Self:
@@ -38,7 +41,8 @@ class Catalogue:
             headlines = [line or about[owner] for line, owner in zip(headlines, owners, strict=True)]
             tones = contents["tone"].to_list() if "tone" in contents.columns else []
         titles, said = (tuple(text or "" for text in column) for column in (headlines, tones))
-        return cls(facts, content_facts, tuple(names), titles, said)
+        frames = (products,) if contents is None else (products, contents)
+        return cls(facts, content_facts, tuple(names), titles, said, frames)
 
     def ids(self, kind: Kind) -> tuple[str, ...]:
         """The ids of a kind, in candidate order."""
@@ -67,9 +71,22 @@ class Catalogue:
         contents = self.mask(Kind.CONTENTS, held_back.get(Kind.CONTENTS, ()))
         return {Kind.PRODUCTS: ~products, Kind.CONTENTS: ~(contents | products[self.product_of(Kind.CONTENTS)])}
 
+    def is_as_approved(self, content_id: str, version: str, words: str) -> bool:
+        """Whether a creative and its product are still what somebody approved (`recsys.decisions.versions`)."""
+        return self._approvable.get(content_id) == (version, words)
+
     def content_index(self, content_id: str) -> int | None:
         """A content's position."""
         return self._content_index.get(content_id)
+
+    @cached_property
+    def _approvable(self) -> dict[str, tuple[str, str]]:
+        if len(self.frames) < len(Kind):
+            return {}
+        products, contents = self.frames
+        versions = {row[PRODUCT_ID]: product_version(row) for row in products.iter_rows(named=True)}
+        rows = contents.iter_rows(named=True)
+        return {row[CONTENT_ID]: (versions[row[PRODUCT_ID]], words_hash(row)) for row in rows}
 
     @cached_property
     def _own(self) -> IntArray:

@@ -93,6 +93,11 @@ class Explainer:
         """Of an item that a draw put in the place of a better one."""
         return [_general(ReasonCode.EXPLORED, language)]
 
+    def campaign(self, reasons: list[Reason], language: str) -> list[Reason]:
+        """Of an item that a campaign put first: that first, then why it suits him."""
+        rest = [reason for reason in reasons if reason.evidence is not None]
+        return [_general(ReasonCode.CAMPAIGN, language), *rest][: self._config.max_reasons]
+
     def personal(self, subject: Subject, kind: Kind, item: int, falls: ScoreArray) -> list[Reason]:
         """Of an item that the model ranked for its own sake.
 

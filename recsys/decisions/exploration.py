@@ -30,6 +30,14 @@ class Places(NamedTuple):
     explored: BoolArray
     """[k]: whether a draw put the item there, in the place of a better one."""
 
+    def below(self, item: int) -> "Places":
+        """The same places one further down, with an item above them that nobody drew."""
+        return Places(
+            np.concatenate([[item], self.items]),
+            np.concatenate([[1.0], self.propensities]),
+            np.concatenate([[False], self.explored]),
+        )
+
 
 class Explorer:
     """Fills the placements of one decision, one after the other, with draws that its seed determines.

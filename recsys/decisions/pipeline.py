@@ -9,16 +9,18 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from recsys.decisions.answer import Decision, DecisionRequest, Placement, PlacementDecision, RankedItem
+from recsys.decisions.answer import Boost, Decision, DecisionRequest, Placement, PlacementDecision, RankedItem
 from recsys.decisions.catalogue import Catalogue
 from recsys.decisions.evidence import EvidenceFinder, Row
 from recsys.decisions.explanation import Explainer, ExplanationConfig, Reason, Subject, falls_of
 from recsys.decisions.exploration import Explorer, Places, best_places
+from recsys.decisions.judge import Judge
 from recsys.decisions.scoring import Features, ScoreArray, Scorer, States, Understanding, score_all, understand
 from recsys.decisions.selection import NOTHING, top_k
+from recsys.decisions.stopwatch import UNTIMED, Stage, Stopwatch
 from recsys.decisions.wording import nameable, served_language
 from recsys.errors import ModelError
-from recsys.policy.engine import PolicyEngine, PolicyOutcome
+from recsys.policy.engine import PolicyEngine
 from recsys.policy.facts import BoolArray, CustomerFacts, IntArray, as_instant
 from recsys.schema import Kind, ServingMode
 
@@ -48,6 +50,11 @@ class _Scene(NamedTuple):
     """1 + E: the customer, and he without each part of his row that is evidence; None where he is not known."""
     explorer: Explorer | None
     """None: nothing is tried out on him."""
+    profiled: bool
+    """Whether anything that was chosen for him in person may be shown."""
+    judge: Judge
+    """What the policy says to him."""
+    watch: Stopwatch = UNTIMED
 
 
 class DecisionPipeline:
@@ -96,7 +103,7 @@ class DecisionPipeline:
         if not len(self.catalogue.ids(kind)):
             items = np.full((len(facts), k), NOTHING, dtype=np.int64)
             return Ranking(items, np.full(items.shape, np.nan, dtype=np.float32), self._modes(customers))
-        outcome = self._judge(facts, kind, request)
+        outcome = Judge(self.policy, self.catalogue, facts, request)(kind)
         allowed = outcome.allowed
         stale = self.policy.stale(facts, request.now)
         impersonal = outcome.profiling_refused | stale
@@ -111,7 +118,13 @@ class DecisionPipeline:
         modes = [ServingMode.SAFE if old else mode for old, mode in zip(stale, self._modes(customers), strict=True)]
         return Ranking(items, np.where(items == NOTHING, np.float32("nan"), chosen), modes)
 
-    def decide(self, features: Features | None, facts: CustomerFacts | None, request: DecisionRequest) -> Decision:
+    def decide(
+        self,
+        features: Features | None,
+        facts: CustomerFacts | None,
+        request: DecisionRequest,
+        watch: Stopwatch = UNTIMED,
+    ) -> Decision:
         """Fills all placements of one customer; no product and no creative is shown twice.
 
         Args:
@@ -120,11 +133,18 @@ class DecisionPipeline:
             facts: of this one customer; None: they cannot be read, so only what the most restricted customer may
                 see is shown, and nothing that depends on who he is (mode `safe`); so too where they are stale.
             request: what is asked for.
+            watch: is told where the time goes.
         """
         readable = facts is not None and not self.policy.stale(facts, request.now)[0]
-        scene = self._scene(features, facts, request, readable)
+        with watch(Stage.TOWER):
+            scene = self._scene(features, facts, request, readable)._replace(watch=watch)
         shown = np.zeros(len(self.catalogue.products), dtype=bool)
-        placements = [self._fill(placement, scene, request, shown) for placement in request.placements]
+        boosts = self._boosts(scene, request) if request.boosts and scene.profiled else {}
+        products = self.catalogue.product_of(Kind.CONTENTS)
+        shown[[products[boost.content] for boost in boosts.values()]] = True
+        placements = [
+            self._fill(placement, scene, request, shown, boosts.get(placement.name)) for placement in request.placements
+        ]
         suitability = self.policy.suitability(scene.facts, request.now)[0] if readable else "unreadable"
         return Decision(scene.mode, scene.whole.missing[0], suitability, scene.subject.language, placements)
 
@@ -152,7 +172,8 @@ class DecisionPipeline:
         segment = known.segment[0] if profiled else None
         tried = states is not None and request.seed is not None
         explorer = Explorer(self.policy.pack.exploration.rate, request.seed or "") if tried else None
-        return _Scene(known, subject, whole, mode, segment, states, explorer)
+        judge = Judge(self.policy, self.catalogue, known, request)
+        return _Scene(known, subject, whole, mode, segment, states, explorer, profiled, judge)
 
     def _subject(self, row: Row, facts: CustomerFacts, request: DecisionRequest, language: str) -> Subject:
         """The customer as reasons see him: no more of what he has than his own holdings, in his own answer."""
@@ -162,26 +183,69 @@ class DecisionPipeline:
         sizes, total = self.finder.sizes(row, evidence)
         return Subject(language, tuple(evidence), tuple(size / total for size in sizes), held)
 
+    def _boosts(self, scene: _Scene, request: DecisionRequest) -> dict[str, Boost]:
+        """By placement, what a campaign puts at its top: one each, no product twice, and nothing that a rule removes.
+
+        It is the creative that was approved, so that the rules for creatives hold for its product too; where no
+        placement wants creatives, the product stands for it.
+        """
+        if self.catalogue.contents is None:
+            return {}
+        kind = Kind.CONTENTS if any(one.kind is Kind.CONTENTS for one in request.placements) else Kind.PRODUCTS
+        places = [one.name for one in request.placements if one.kind is kind and one.limit > 0]
+        allowed = scene.judge(Kind.CONTENTS).allowed[0]
+        owner = self.catalogue.product_of(Kind.CONTENTS)
+        if Kind.CONTENTS in request.candidates:
+            allowed = allowed & np.atleast_2d(request.candidates[Kind.CONTENTS])[0]
+        if kind is Kind.PRODUCTS:  # the product's own rules too: a creative of it may be open where it is not
+            products = scene.judge(kind).allowed[0]
+            if kind in request.candidates:
+                products = products & np.atleast_2d(request.candidates[kind])[0]
+            allowed = allowed & products[owner]
+        found: dict[int, Boost] = {}
+        name = self.policy.pack.channel
+        here = name(request.context.channel)
+        for boost in request.boosts:
+            if allowed[boost.content] and here in (None, name(boost.channel)):
+                found.setdefault(int(owner[boost.content]), boost)
+        return dict(zip(places, found.values(), strict=False))
+
     def _fill(
-        self, placement: Placement, scene: _Scene, request: DecisionRequest, shown: BoolArray
+        self, placement: Placement, scene: _Scene, request: DecisionRequest, shown: BoolArray, boost: Boost | None
     ) -> PlacementDecision:
-        """Fills one placement and marks its products in `shown` [N]."""
+        """Fills one placement and marks its products in `shown` [N]; a boost stands at its top."""
         kind, limit = placement.kind, placement.limit
         if not len(self.catalogue.ids(kind)):
             return PlacementDecision(placement.name, kind, [], {})
-        outcome = self._judge(scene.facts, kind, request)
+        with scene.watch(Stage.POLICY):
+            outcome = scene.judge(kind)
         among = request.candidates.get(kind)
         candidates = np.ones(outcome.allowed.shape[1], dtype=bool) if among is None else np.atleast_2d(among)[0]
         product_of = self.catalogue.product_of(kind)
         allowed = outcome.allowed[0] & candidates & ~shown[product_of]
-        scores = score_all(self.scorer, scene.whole, (scene.segment,), kind, allowed[None])
-        places = self._choose(scores[0], allowed, product_of, limit, scene.explorer)
+        top = None if boost is None else self._top(boost, kind)
+        with scene.watch(Stage.RANKER):
+            scores = score_all(self.scorer, scene.whole, (scene.segment,), kind, _also(allowed, top)[None])
+        with scene.watch(Stage.TOP_K):
+            places = self._choose(scores[0], allowed, product_of, limit - (top is not None), scene.explorer)
+        places = places if top is None else places.below(top)
         shown[product_of[places.items]] = True
-        if scene.states is not None:
-            scores = self._with_ablations(scene.states, scores, kind, places.items)
-        items = self._items(kind, places, scene, scores)
+        with scene.watch(Stage.EXPLANATION):
+            if scene.states is not None:
+                scores = self._with_ablations(scene.states, scores, kind, places.items)
+            items = self._items(kind, places, scene, scores)
+        if boost is not None:
+            items[0] = self._as_boosted(items[0], boost, scene)
         removals = outcome.removals(0, candidates)
         return PlacementDecision(placement.name, kind, items, removals, outcome.rule[0], scores[0])
+
+    def _top(self, boost: Boost, kind: Kind) -> int:
+        """The item of a kind that a boost is about."""
+        return boost.content if kind is Kind.CONTENTS else int(self.catalogue.product_of(Kind.CONTENTS)[boost.content])
+
+    def _as_boosted(self, item: RankedItem, boost: Boost, scene: _Scene) -> RankedItem:
+        reasons = self._explainer.campaign(item.reasons, scene.subject.language)
+        return item._replace(campaign_id=boost.campaign_id, reasons=reasons)
 
     def _choose(
         self, scores: ScoreArray, allowed: BoolArray, product_of: IntArray, limit: int, explorer: Explorer | None
@@ -234,12 +298,15 @@ class DecisionPipeline:
             for item, drawn, falls in zip(items, places.explored, falls_of(scores, items), strict=True)
         ]
 
-    def _judge(self, facts: CustomerFacts, kind: Kind, request: DecisionRequest) -> PolicyOutcome:
-        products, contents = self.catalogue.products, self.catalogue.contents
-        if kind is Kind.PRODUCTS or contents is None:
-            return self.policy.evaluate(facts, products, request.now, request.context)
-        return self.policy.evaluate_contents(facts, contents, products, request.now, request.context)
-
     @staticmethod
     def _modes(customers: Understanding) -> list[ServingMode]:
         return [customers.mode(row) for row in range(len(customers.known))]
+
+
+def _also(allowed: BoolArray, item: int | None) -> BoolArray:
+    """[N]: `allowed`, and the item."""
+    if item is None:
+        return allowed
+    more = allowed.copy()
+    more[item] = True
+    return more

@@ -50,6 +50,8 @@ class ReasonCode(StrEnum):
     POPULAR_SEGMENT = "POPULAR_SEGMENT"
     EXPLORED = "EXPLORED"
     """It was drawn, to learn something (recsys.decisions.exploration)."""
+    CAMPAIGN = "CAMPAIGN"
+    """A campaign chose it for him."""
     CHOSEN = "CHOSEN"
     """Nothing of the above: it is what the bank offers to customers who may have it."""
 
@@ -73,6 +75,7 @@ TEMPLATES: Final[Mapping[str, Mapping[ReasonCode, str]]] = MappingProxyType(
                 ReasonCode.POPULAR: "Popular with our customers",
                 ReasonCode.POPULAR_SEGMENT: "Popular with customers in your segment",
                 ReasonCode.EXPLORED: "Something new for you to discover",
+                ReasonCode.CAMPAIGN: "One of our current offers, picked for you",
                 ReasonCode.CHOSEN: "From what we offer you",
             }
         ),
@@ -93,6 +96,7 @@ TEMPLATES: Final[Mapping[str, Mapping[ReasonCode, str]]] = MappingProxyType(
                 ReasonCode.POPULAR: "深受客户欢迎",
                 ReasonCode.POPULAR_SEGMENT: "在您所属的客户群中很受欢迎",
                 ReasonCode.EXPLORED: "为您推荐一些新的选择",
+                ReasonCode.CAMPAIGN: "为您挑选的当前优惠活动",
                 ReasonCode.CHOSEN: "我们为您提供的产品",
             }
         ),

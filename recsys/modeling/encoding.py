@@ -78,6 +78,11 @@ class GroupEncoding(BaseConfig):
         return [column for column in self.columns if column.kind in kinds]
 
     @property
+    def categories(self) -> list[ColumnEncoding]:
+        """The categorical columns, single-valued and lists, in order."""
+        return self.of_kind(FeatureKind.CATEGORICAL, FeatureKind.CATEGORICAL_LIST)
+
+    @property
     def numbers(self) -> list[ColumnEncoding]:
         """The numeric and timestamp columns, in order."""
         return self.of_kind(FeatureKind.NUMERIC, FeatureKind.TIMESTAMP)

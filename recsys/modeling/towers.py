@@ -13,7 +13,7 @@ from recsys.config import BaseConfig
 from recsys.modeling.batches import ID_KEY, EntityBatch
 from recsys.modeling.encoding import ColumnEncoding, EntityEncoding, GroupEncoding
 from recsys.modeling.fusion import FusionConfig, build_fusion
-from recsys.schema import FeatureKind, Modality
+from recsys.schema import Modality
 
 
 class TowerConfig(BaseConfig):
@@ -35,7 +35,7 @@ class GroupEncoder(nn.Module):
 
     def __init__(self, group: GroupEncoding, config: TowerConfig) -> None:
         super().__init__()
-        self.keys = [c.key for c in group.of_kind(FeatureKind.CATEGORICAL, FeatureKind.CATEGORICAL_LIST)]
+        self.keys = [column.key for column in group.categories]
         width = group.numeric_width + group.vector_width + len(self.keys) * config.category_dim
         hidden = 2 * config.dim
         self.network = nn.Sequential(

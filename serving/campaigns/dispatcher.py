@@ -9,7 +9,8 @@ from recsys.decisions.pipeline import DecisionPipeline
 from recsys.policy.rules import RequestContext
 from recsys.schema import Kind
 from serving.campaigns.channels import Channel, DeliveryError, Message
-from serving.store.campaigns import Campaign, CampaignStore, MessageState
+from serving.store.campaign_states import MessageState
+from serving.store.campaigns import Campaign, CampaignStore
 from serving.store.catalogue import CatalogueStore
 from serving.store.contacts import ContactStore, PlannedContact, caps_of
 from serving.store.database import Store

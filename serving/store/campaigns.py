@@ -1,6 +1,7 @@
 """Campaigns from submission to completion: who may move one on, and to where.
 
-submitted → approved → scheduled → sending → completed; paused and sending again; withdrawn from anywhere before that.
+submitted → approved → scheduled → sending → completed; paused and sending again; withdrawn from anywhere before that;
+rejected instead of approved, and submitted again.
 What comes before, draft, generated and validated, is a plan's directory: it is checked when it is submitted. An
 approval is of a digest: who gets what in which words about which version of the product. Every move is one statement
 that names the states it may leave, so that of two at once one wins and the other is told who was first.
@@ -9,14 +10,15 @@ that names the states it may leave, so that of two at once one wins and the othe
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 import orjson
 from sqlalchemy import Connection, func, insert, select, update
 
 from recsys.errors import RecsysError
+from serving.store.campaign_states import LIVE, OPEN, CampaignState, MessageState
 from serving.store.database import Store
+from serving.store.in_app import end_unseen, waits_in_app
 from serving.store.tables import campaign_messages, campaign_variants, campaigns
 
 _C, _M, _V = campaigns.c, campaign_messages.c, campaign_variants.c
@@ -26,34 +28,7 @@ class CampaignError(RecsysError):
     """A campaign may not go where it was asked to."""
 
 
-class CampaignState(StrEnum):
-    """Where a campaign stands."""
-
-    SUBMITTED = "submitted"
-    APPROVED = "approved"
-    SCHEDULED = "scheduled"
-    SENDING = "sending"
-    PAUSED = "paused"
-    COMPLETED = "completed"
-    WITHDRAWN = "withdrawn"
-
-
-class MessageState(StrEnum):
-    """Where a message stands."""
-
-    PENDING = "pending"
-    CLAIMED = "claimed"
-    SENDING = "sending"
-    SENT = "sent"
-    DROPPED = "dropped"
-    FAILED = "failed"
-    UNCERTAIN = "uncertain"
-    """The dispatcher died while its channel had it, and the channel cannot tell: it is not sent again."""
-    CANCELLED = "cancelled"
-
-
-LIVE: Final = (CampaignState.SCHEDULED, CampaignState.SENDING)
-OPEN: Final = (MessageState.PENDING, MessageState.CLAIMED, MessageState.SENDING)
+_AGAIN: Final = (CampaignState.WITHDRAWN, CampaignState.REJECTED)
 _WITHDRAWABLE: Final = tuple(set(CampaignState) - {CampaignState.COMPLETED, CampaignState.WITHDRAWN})
 
 
@@ -83,10 +58,12 @@ class Campaign(NamedTuple):
     approved_at: datetime | None
     changed_by: str
     changed_at: datetime
+    note: str | None
+    """Why it was rejected."""
 
 
 class PlannedMessage(NamedTuple):
-    """A message that a plan wants sent; its names are columns of the table."""
+    """A message that a plan wants sent, or shown in the app; its names are columns of the table."""
 
     message_id: str
     customer_id: str
@@ -94,6 +71,8 @@ class PlannedMessage(NamedTuple):
     content_id: str
     channel: str
     send_at: datetime
+    views_left: int | None = None
+    """In the app: how often it may be shown; None: it is sent."""
 
 
 class CampaignStore:
@@ -103,7 +82,7 @@ class CampaignStore:
         self._store = store
 
     def submit(self, submission: Submission, now: datetime) -> Campaign:
-        """Hands a plan in; again only after it was withdrawn.
+        """Hands a plan in; again only after it was withdrawn or rejected.
 
         Raises:
             CampaignError: it stands somewhere already.
@@ -120,11 +99,12 @@ class CampaignStore:
             "approved_at": None,
             "changed_by": submission.author,
             "changed_at": now,
+            "note": None,
         }
         with self._store.writing() as connection:
             present = _row(connection, submission.campaign_id)
             if present is not None:
-                if present.state != CampaignState.WITHDRAWN or _has_messages(connection, submission.campaign_id):
+                if present.state not in _AGAIN or _has_messages(connection, submission.campaign_id):
                     raise CampaignError(
                         f"campaign {submission.campaign_id} is {present.state} since {present.changed_at:%Y-%m-%d}, "
                         f"by {present.changed_by}: withdraw it, or give the new one another campaign_id"
@@ -146,8 +126,7 @@ class CampaignStore:
             CampaignError: the approver is the author, what he looked at is something else, or somebody was first.
         """
         campaign = self.get(campaign_id)
-        if not approver.strip() or approver.strip().casefold() == campaign.author.strip().casefold():
-            raise CampaignError(f"{approver or 'nobody'} wrote campaign {campaign_id}: somebody else must approve it")
+        _require_another(campaign, approver)
         if digest != campaign.digest:
             raise CampaignError(
                 f"what you looked at is not what was submitted as {campaign_id} ({digest[:12]} and "
@@ -155,6 +134,18 @@ class CampaignStore:
             )
         values = {"approver": approver, "approved_at": now}
         return self._move(campaign_id, CampaignState.APPROVED, (CampaignState.SUBMITTED,), approver, now, values)
+
+    def reject(self, campaign_id: str, approver: str, reason: str, now: datetime) -> Campaign:
+        """Sends a submitted campaign back to its author.
+
+        Raises:
+            CampaignError: the approver is the author, there is no reason, or it is not submitted (any more).
+        """
+        _require_another(self.get(campaign_id), approver)
+        if not reason.strip():
+            raise CampaignError(f"say why {campaign_id} is rejected: its author must know what to change")
+        values = {"note": reason.strip()}
+        return self._move(campaign_id, CampaignState.REJECTED, (CampaignState.SUBMITTED,), approver, now, values)
 
     def launch(
         self, campaign_id: str, digest: str, messages: Sequence[PlannedMessage], by: str, now: datetime
@@ -173,7 +164,7 @@ class CampaignStore:
                 )
             self._change(connection, campaign_id, CampaignState.SCHEDULED, (CampaignState.APPROVED,), by, now)
             rows = [
-                {**message._asdict(), "campaign_id": campaign_id, "state": MessageState.PENDING, "attempts": 0}
+                {**message._asdict(), "campaign_id": campaign_id, "state": _first_state(message), "attempts": 0}
                 for message in messages
             ]
             if rows:
@@ -191,7 +182,7 @@ class CampaignStore:
     def withdraw(self, campaign_id: str, by: str, now: datetime) -> Campaign:
         """Ends a campaign; what is unsent never is."""
         campaign = self._move(campaign_id, CampaignState.WITHDRAWN, _WITHDRAWABLE, by, now)
-        unsent = (MessageState.PENDING, MessageState.CLAIMED)
+        unsent = (MessageState.PENDING, MessageState.CLAIMED, MessageState.IN_APP)
         mine = (_M.campaign_id == campaign_id, _M.state.in_(unsent))
         with self._store.writing() as connection:
             connection.execute(
@@ -200,10 +191,13 @@ class CampaignStore:
         return campaign
 
     def complete_finished(self, now: datetime) -> list[str]:
-        """Completes campaigns of which no message is open; returns them."""
+        """Completes campaigns of which no message is open or may still be seen; returns them."""
         is_open = select(_M.message_id).where(_M.campaign_id == _C.campaign_id, _M.state.in_(OPEN)).exists()
         with self._store.writing() as connection:
-            done = connection.scalars(select(_C.campaign_id).where(_C.state.in_(LIVE), ~is_open)).all()
+            done = connection.scalars(
+                select(_C.campaign_id).where(_C.state.in_(LIVE), ~is_open, ~waits_in_app(now))
+            ).all()
+            end_unseen(connection, done, now)
             for campaign_id in done:
                 self._change(connection, campaign_id, CampaignState.COMPLETED, LIVE, "dispatcher", now)
         return list(done)
@@ -276,10 +270,21 @@ class CampaignStore:
             )
 
 
+def _require_another(campaign: Campaign, approver: str) -> None:
+    """Four eyes."""
+    if not approver.strip() or approver.strip().casefold() == campaign.author.strip().casefold():
+        who = approver.strip() or "nobody"
+        raise CampaignError(f"{who} wrote campaign {campaign.campaign_id}: somebody else must approve it")
+
+
 def _variant(submission: Submission, variant: dict[str, Any]) -> dict[str, Any]:
     names = ("content_id", "product_id", "content_hash", "product_version")
-    copy = orjson.dumps(variant).decode()
-    return {"campaign_id": submission.campaign_id, "copy": copy, **{name: variant[name] for name in names}}
+    pinned = {name: variant[name] for name in names} | {"words_hash": variant.get("words_hash")}
+    return {"campaign_id": submission.campaign_id, "copy": orjson.dumps(variant).decode(), **pinned}
+
+
+def _first_state(message: PlannedMessage) -> MessageState:
+    return MessageState.PENDING if message.views_left is None else MessageState.IN_APP
 
 
 def _row(connection: Connection, campaign_id: str) -> Campaign | None:

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, delete, select, update
 
+from recsys.schema import EventType
 from serving.store.capacity import count_sale
 from serving.store.database import Store
+from serving.store.in_app import View, count_views
 from serving.store.tables import applications, dismissals, events, holdings
 
 Fact = tuple[str, str, datetime]
@@ -29,6 +31,7 @@ class EventRecord(NamedTuple):
     decision_id: str | None
     position: int | None
     received_at: datetime
+    campaign_id: str | None = None
 
 
 class Consequences(NamedTuple):
@@ -67,7 +70,9 @@ class EventStore:
         with self._store.writing() as connection:
             statement = self._store.upsert(events).on_conflict_do_nothing().returning(events.c.event_id)
             new = set(connection.scalars(statement, [row._asdict() for row in rows]))
-            follow(consequences_of([row for row in rows if row.event_id in new]), self._store, connection)
+            stored = [row for row in rows if row.event_id in new]
+            follow(consequences_of(stored), self._store, connection)
+            count_views(connection, [view for row in stored if (view := _view(row)) is not None])
         return new
 
     def apply_pending(self, customer_id: str, apply: Callable[[Sequence[EventRecord]], None]) -> int:
@@ -112,6 +117,12 @@ def follow(consequences: Consequences, store: Store, connection: Connection) -> 
         mine = (applications.c.customer_id == customer_id, applications.c.product_id == product_id)
         connection.execute(delete(applications).where(*mine, applications.c.applied_at <= sold_at))
         count_sale(connection, customer_id, product_id)
+
+
+def _view(row: EventRecord) -> View | None:
+    if row.campaign_id is None or row.event_type != EventType.IMPRESSION:
+        return None
+    return View(row.campaign_id, row.customer_id, row.product_id, row.content_id, row.event_timestamp, row.received_at)
 
 
 def _values(facts: Sequence[Fact], when: str) -> list[dict[str, Any]]:

@@ -21,10 +21,13 @@ from recsys.policy.facts import (
 )
 from recsys.schema import CONSENT_PURPOSES
 from serving.store.database import Store
+from serving.store.in_app import running_offers
 from serving.store.tables import (
     ALL_CHANNELS,
     UtcTime,
     applications,
+    campaign_messages,
+    campaign_variants,
     capacity_reservations,
     consents,
     contacts,
@@ -35,11 +38,14 @@ from serving.store.tables import (
     product_capacity,
 )
 
+APPROVED: Final = ":"
+"""Between the two hashes of an approval."""
 CONTACT_DAYS: Final = 366
 """How far back contacts are read: the longest window that a pack may count."""
 _LONG_AGO: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _TIMES: Final = ("updated_at", "risk_assessed_at", "loaded_at")
 _NAMES: Final = tuple(str(column.name) for column in customer_facts.columns)
+_PARTS: Final = ("held", "declined", "pending", "consent", "contact", "offer")
 _FACTS: Final = select(customer_facts).where(customer_facts.c.customer_id == bindparam("id"))
 _DATASET: Final = select(dataset_facts.c.keeps_consents, dataset_facts.c.kept, dataset_facts.c.confirmed_at)
 _EXPIRED: Final = (  # reservations that hold their unit no more: the next one who asks for it frees it
@@ -60,6 +66,18 @@ class Relation(NamedTuple):
     product_id: str
     since: datetime
     until: datetime | None
+
+
+class InAppOffer(NamedTuple):
+    """What a running campaign wants shown to the customer where he comes by himself."""
+
+    campaign_id: str
+    content_id: str
+    channel: str
+    version: str
+    """The product's, at approval."""
+    words: str
+    """Hash of the creative's words, at approval."""
 
 
 class DatasetFacts(NamedTuple):
@@ -87,6 +105,8 @@ class CustomerRecord(NamedTuple):
     contacts: list[Contact]
     taken: dict[str, int]
     """Units sold or reserved of the products of limited capacity."""
+    offers: tuple[InAppOffer, ...] = ()
+    """Of campaigns, the one that began first first."""
 
     def as_facts(self, products: ProductFacts) -> CustomerFacts:
         """As the rules read them, B = 1."""
@@ -132,6 +152,7 @@ class CustomerRecord(NamedTuple):
             ],
             contacts=[Contact(channel, category, _time(at)) for channel, category, at in values["contacts"]],
             taken=dict(values["taken"]),
+            offers=tuple(InAppOffer(*offer) for offer in values.get("offers", ())),
             **relations,
         )
 
@@ -163,12 +184,14 @@ class FactStore:
             dataset = connection.execute(_DATASET).first()
             rows = connection.execute(_RELATED, key).all()
             taken = connection.execute(_TAKEN, {"now": now}).all()
-        found: dict[str, list[Any]] = {name: [] for name in ("held", "declined", "pending", "consent", "contact")}
-        for kind, name, channel, granted, since, until in rows:
+        found: dict[str, list[Any]] = {name: [] for name in _PARTS}
+        for kind, name, channel, granted, since, until, about, approved in rows:
             if kind == "consent":
                 found[kind].append(ConsentAnswer(name, channel or None, bool(granted), since))
             elif kind == "contact":
                 found[kind].append(Contact(channel, name or None, since))
+            elif kind == "offer":
+                found[kind].append((since, name, InAppOffer(name, about, channel, *approved.split(APPROVED))))
             else:
                 found[kind].append(Relation(name, since, until))
         return CustomerRecord(
@@ -180,6 +203,7 @@ class FactStore:
             consents=found["consent"],
             contacts=found["contact"],
             taken={product_id: int(units) for product_id, units in taken},
+            offers=tuple(offer for *_, offer in sorted(found["offer"])),
         )
 
 
@@ -192,6 +216,8 @@ def _part(kind: str, name: Column[Any], since: Column[Any], **others: Column[Any
         "granted": cast(null(), Boolean),
         "since": since,
         "until": cast(null(), UtcTime),
+        "about": cast(null(), String),
+        "approved": cast(null(), String),
         **others,
     }
     labelled = [column.label(label) for label, column in columns.items()]
@@ -207,6 +233,14 @@ _RELATED: Final = union_all(  # one statement: each costs a round trip
         contacts.c.contacted_at > bindparam("since"),
         contacts.c.expires_at.is_(None) | (contacts.c.expires_at > bindparam("now")),
     ),
+    _part(
+        "offer",
+        campaign_messages.c.campaign_id,
+        campaign_messages.c.send_at,
+        channel=campaign_messages.c.channel,
+        about=campaign_messages.c.content_id,
+        approved=campaign_variants.c.product_version + APPROVED + campaign_variants.c.words_hash,
+    ).where(*running_offers(bindparam("now", type_=UtcTime()))),
 )
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, or_, select, update
 
-from serving.store.campaigns import LIVE, CampaignState, MessageState
+from serving.store.campaign_states import LIVE, CampaignState, MessageState
 from serving.store.database import Store
 from serving.store.tables import campaign_messages, campaigns
 

@@ -20,7 +20,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """The revision in `migrations/versions` that makes these tables; the store is brought to it when it is opened."""
 
 
@@ -138,6 +138,7 @@ events = Table(
     Column("value", Float),
     Column("decision_id", String),
     Column("position", Integer),
+    Column("campaign_id", String),  # of the boost that the customer answers to; null: of none
     Column("received_at", UtcTime, nullable=False),
     Column("applied_at", UtcTime),  # when the online features learned of it; null: not yet
     Index("events_by_customer", "customer_id", "event_timestamp"),
@@ -245,6 +246,7 @@ campaigns = Table(
     Column("approved_at", UtcTime),
     Column("changed_by", String, nullable=False),  # the last who moved it on
     Column("changed_at", UtcTime, nullable=False),
+    Column("note", Text),  # why it was rejected
 )
 
 campaign_variants = Table(
@@ -256,6 +258,7 @@ campaign_variants = Table(
     Column("content_hash", String(64), nullable=False),
     Column("product_version", String(64), nullable=False),
     Column("copy", Text, nullable=False),  # JSON: the variant of the plan
+    Column("words_hash", String(64)),  # of what the catalogue holds of it: what is shown in the app is the catalogue's
 )
 
 campaign_messages = Table(
@@ -268,13 +271,14 @@ campaign_messages = Table(
     Column("content_id", String, nullable=False),
     Column("channel", String, nullable=False),
     Column("send_at", UtcTime, nullable=False),
-    Column("state", String, nullable=False),  # pending, claimed, sending, sent, dropped, failed, uncertain, cancelled
+    Column("state", String, nullable=False),  # see serving.store.campaigns
     Column("reason", String),  # why it was dropped, put off or failed
     Column("attempts", Integer, nullable=False),
     Column("claimed_by", String),
     Column("lease_until", UtcTime),
     Column("settled_at", UtcTime),
+    Column("views_left", Integer),  # in the app: how often it may still be shown; null: it is a message
     Index("campaign_messages_due", "state", "send_at"),
     Index("campaign_messages_by_campaign", "campaign_id", "state"),
-    Index("campaign_messages_by_customer", "customer_id"),
+    Index("campaign_messages_by_customer", "customer_id", "state"),
 )

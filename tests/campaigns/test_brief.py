@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from recsys.campaigns.brief import Brief, BriefError
-from recsys.cli.campaign_example import example_brief
+from recsys.campaigns.example import example_brief
 from recsys.errors import ConfigError
 from tests.campaigns.briefs import brief_values, make_brief
 

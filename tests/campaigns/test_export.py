@@ -124,7 +124,7 @@ def test_unknown_format_and_taken_place_are_refused(plan: Path, tmp_path: Path) 
 
 def test_every_export_leaves_a_line(plan: Path, tmp_path: Path) -> None:
     for place in ("one", "two"):
-        log_export(tmp_path / "home", export_plan(plan, tmp_path / place, KEY, ("csv",), NOW), tmp_path / place)
+        log_export(tmp_path / "home", export_plan(plan, tmp_path / place, KEY, ("csv",), NOW), tmp_path / place, "ann")
     lines = [json.loads(line) for line in (tmp_path / "home" / LOG).read_text().splitlines()]
     assert [Path(line["out"]).name for line in lines] == ["one", "two"]
-    assert all(line["rows"] == 3 and line["by"] for line in lines)
+    assert all(line["rows"] == 3 and line["by"] == "ann" for line in lines)

@@ -64,7 +64,8 @@ def values(champion: TrainedBank, tmp_path_factory: pytest.TempPathFactory) -> d
     file = tmp_path_factory.mktemp("brief") / "brief.yaml"
     assert run("--home", champion.home, "campaign", "example", "--out", file) == 0
     read: dict[str, Any] = yaml.safe_load(file.read_text())
-    return {**read, "budget": BUDGET}
+    sent = [{**channel, "delivery": "message"} for channel in read["channels"]]  # in the app too: see its own tests
+    return {**read, "budget": BUDGET, "channels": sent}
 
 
 @pytest.fixture(scope="session")

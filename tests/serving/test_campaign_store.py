@@ -7,14 +7,8 @@ from typing import Any
 
 import pytest
 
-from serving.store.campaigns import (
-    CampaignError,
-    CampaignState,
-    CampaignStore,
-    MessageState,
-    PlannedMessage,
-    Submission,
-)
+from serving.store.campaign_states import CampaignState, MessageState
+from serving.store.campaigns import CampaignError, CampaignStore, PlannedMessage, Submission
 from serving.store.database import Store
 from serving.store.erasure import erase_customer, find_customer
 from serving.store.outbox import Outbox
@@ -55,6 +49,21 @@ def test_approve_of_other_words_is_refused(store: Store) -> None:
     kept.submit(submission(), NOW)
     with pytest.raises(CampaignError, match="not what was submitted"):
         kept.approve("x", "bob", "e" * 64, NOW)
+
+
+def test_reject_sends_it_back_with_a_reason_and_it_may_be_submitted_again(store: Store) -> None:
+    kept = CampaignStore(store)
+    kept.submit(submission(), NOW)
+    with pytest.raises(CampaignError, match="somebody else"):
+        kept.reject("x", "ann", "no", NOW)
+    with pytest.raises(CampaignError, match="say why"):
+        kept.reject("x", "bob", "  ", NOW)
+    rejected = kept.reject("x", "bob", "promises too much", NOW)
+    assert (rejected.state, rejected.note) == (CampaignState.REJECTED, "promises too much")
+    with pytest.raises(CampaignError, match="only one that is submitted can become approved"):
+        kept.approve("x", "bob", DIGEST, NOW)
+    again = kept.submit(submission(), NOW)
+    assert (again.state, again.note) == (CampaignState.SUBMITTED, None)
 
 
 def test_two_approvers_at_once_one_wins_and_the_other_is_told_who(store: Store) -> None:
