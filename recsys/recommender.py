@@ -9,8 +9,8 @@ import torch
 
 from recsys.bundle import Bundle
 from recsys.errors import ModelError
-from recsys.modeling.batches import HistoryBatch
 from recsys.modeling.encoding import Columns, EntityRows
+from recsys.modeling.inference import CustomerEncoder
 from recsys.modeling.reader import HISTORY_VIEW, CustomerRows, HistoryArrays, ModelReader
 from recsys.modeling.two_tower import ItemVectors, TwoTower
 from recsys.ranking.companions import companions
@@ -56,7 +56,7 @@ class Recommender:
         self.model = TwoTower(manifest.inputs, manifest.model)
         self.model.load_state_dict(bundle.weights)
         self.model.eval()
-        self._items = _item_vectors(bundle)
+        self._encoder = CustomerEncoder(self.model, manifest.inputs.customers, _item_vectors(bundle))
         self.stage = None if bundle.ranking is None else SecondStage(*bundle.ranking)
         """The second stage; None where validation found it no better than the towers alone."""
         self._owners = _owners(bundle, self.product_ids)
@@ -86,10 +86,8 @@ class Recommender:
             now: when each is asked for.
             channel: where it will be shown.
         """
-        keys = sorted({key for customer in customers for key in customer})
-        columns = {key: [customer.get(key) for customer in customers] for key in keys}
         instants = np.array([int(instant.timestamp() * 1_000_000) for instant in now], np.int64)
-        return self.encode_columns(columns, instants, [channel] * len(customers))
+        return self.encode_rows(self.reader.read_variants(customers, instants, [channel] * len(customers)))
 
     def encode_columns(self, columns: Columns, now: np.ndarray, channels: Sequence[str | None]) -> CustomerStates:
         """As `encode`, from columns; `now` is [B] int64 epoch µs."""
@@ -105,18 +103,10 @@ class Recommender:
 
     def _encode(self, rows: CustomerRows) -> np.ndarray:
         with torch.inference_mode():
-            history = rows.history.to_batch()
-            state = self._last_state(history)
-            vectors = self.model.encode_customers(
-                self.reader.customer_batch(rows), state, history.length > 0, torch.from_numpy(rows.channel)
-            )
+            vectors = self._encoder.encode(rows)
             prior = self.bundle.manifest.prior
             weight = np.where(rows.history.length > 0, prior.weight, prior.new_weight).astype(np.float32)
             return np.concatenate([self.model.scale(vectors).numpy(), weight[:, None]], axis=1)
-
-    def _last_state(self, history: HistoryBatch) -> torch.Tensor:
-        states = self.model.encode_histories(self._items, history)
-        return states[torch.arange(len(states)), history.length]
 
     def score(self, states: CustomerStates, kind: Kind, allowed: np.ndarray | None = None) -> np.ndarray:
         """Scores of all candidates of a kind, [B, N] float32.
@@ -130,7 +120,7 @@ class Recommender:
         if kind is not Kind.PRODUCTS:
             return self._reordered_contents(states, scores, allowed) if self.reorders(kind) else scores
         if self.stage is not None:
-            scores = self.stage.score(self._asked(states), allowed)
+            scores = self.stage.score(self._asked(states, scores), allowed)
         cold = self.bundle.cold
         return scores if cold is None else cold.reorder(states.history, scores, allowed)
 
@@ -144,10 +134,9 @@ class Recommender:
         assert self.bundle.response is not None  # noqa: S101 - asked before
         return self.bundle.response.reorder(self._asked(states), scores, self._owners, allowed)
 
-    def _asked(self, states: CustomerStates) -> Asked:
-        return Asked(
-            states.history, states.now, self.tower_scores(states, Kind.PRODUCTS), states.columns, states.channel
-        )
+    def _asked(self, states: CustomerStates, tower: np.ndarray | None = None) -> Asked:
+        scores = self.tower_scores(states, Kind.PRODUCTS) if tower is None else tower
+        return Asked(states.history, states.now, scores, states.columns, states.channel)
 
     def responses(self, states: CustomerStates, exposed: Exposed) -> np.ndarray:
         """[E, 3] float64: calibrated probabilities of a click, an application and a conversion.

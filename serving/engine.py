@@ -5,10 +5,8 @@ what the most restricted customer may see. An answer that can be recorded nowher
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from time import perf_counter
 from types import MappingProxyType
 from typing import Any, Final
 from uuid import uuid4
@@ -17,13 +15,14 @@ from recsys.decisions.answer import Boost, Decision, DecisionRequest, Placement,
 from recsys.decisions.catalogue import Catalogue
 from recsys.decisions.evidence import VIEWS
 from recsys.decisions.explanation import Reason
+from recsys.decisions.stopwatch import Stopwatch
 from recsys.features.spec import feature_name
 from recsys.policy.facts import CustomerFacts, as_instant
 from recsys.policy.rules import RequestContext
 from recsys.schema import Modality, ServingMode
 from serving.decision_log import DecisionLog, DecisionLogError
 from serving.loading import FeatureReader, ServedModel
-from serving.metrics import Metrics
+from serving.metrics import Metrics, StageTimes
 from serving.reading import NOTHING_READ, AnswerSources, ReadFeatures
 from serving.recording import Inputs, LoggedVersions, log_entry
 from serving.schemas import (
@@ -77,28 +76,29 @@ class RecommendationEngine:
 
         One that can be recorded nowhere must not be given: then there is nothing in it.
         """
-        model, now = self.model, self._clock()
-        with self._stage("facts"):
+        model, now, times = self.model, self._clock(), StageTimes(self._metrics)
+        watch = Stopwatch(times.add)
+        with watch("facts"):
             record, held_back = await self._customers.read_facts(customer_id, model.catalogue_revision, now)
             facts = None if record is None else record.as_facts(model.pipeline.catalogue.products)
             known = record is not None and record.facts is not None
-        with self._stage("features"):
+        with watch("features"):
             read = NOTHING_READ if facts is None else await self._read_features(model, customer_id, facts, now)
             if read.cached and not known:  # he was erased: what is remembered of him is nobody's
                 read = NOTHING_READ
         features = read.row
         inputs = Inputs(customer_id, body, request_id, record, features, now, uuid4().hex, held_back, read.cached)
-        with self._stage("decide"):
-            request = decision_request(inputs, model.pipeline.catalogue)
-            decision = with_mode(model.pipeline.decide(features, facts, request), inputs)
+        request = decision_request(inputs, model.pipeline.catalogue)
+        decision = with_mode(model.pipeline.decide(features, facts, request, Stopwatch(times.add)), inputs)
         answer = self._answer(model, decision, inputs)
-        with self._stage("log"):
+        with watch("log"):
             entry = log_entry(decision, answer, inputs, self._versions_of(model))
             try:
                 await self._log.append(entry)
             except DecisionLogError:
                 decision, answer = emptied(decision), unrecorded(answer)
         self._count(decision)
+        times.tell()
         return answer
 
     def close(self) -> None:
@@ -171,12 +171,6 @@ class RecommendationEngine:
                 self._metrics.empty.inc()
             for rule, count in place.removals.items():
                 self._metrics.removals.labels(rule).inc(count)
-
-    @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        started = perf_counter()
-        yield
-        self._metrics.stages.labels(name).observe(perf_counter() - started)
 
 
 def _versions(model: ServedModel) -> Versions:

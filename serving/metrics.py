@@ -45,3 +45,24 @@ class Metrics:
         self.reload_refused = Gauge(
             "recsys_reload_refused", "1 while what is new cannot be taken", ["part"], registry=self.registry
         )
+
+
+class StageTimes:
+    """How long each stage of one request took, several visits together.
+
+    Args:
+        metrics: get the sums.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._stages = metrics.stages
+        self._seconds: dict[str, float] = {}
+
+    def add(self, stage: str, seconds: float) -> None:
+        """One visit."""
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
+
+    def tell(self) -> None:
+        """Hands the sums over, once the request is answered."""
+        for stage, seconds in self._seconds.items():
+            self._stages.labels(stage).observe(seconds)

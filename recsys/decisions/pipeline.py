@@ -14,11 +14,13 @@ from recsys.decisions.catalogue import Catalogue
 from recsys.decisions.evidence import EvidenceFinder, Row
 from recsys.decisions.explanation import Explainer, ExplanationConfig, Reason, Subject, falls_of
 from recsys.decisions.exploration import Explorer, Places, best_places
+from recsys.decisions.judge import Judge
 from recsys.decisions.scoring import Features, ScoreArray, Scorer, States, Understanding, score_all, understand
 from recsys.decisions.selection import NOTHING, top_k
+from recsys.decisions.stopwatch import UNTIMED, Stage, Stopwatch
 from recsys.decisions.wording import nameable, served_language
 from recsys.errors import ModelError
-from recsys.policy.engine import PolicyEngine, PolicyOutcome
+from recsys.policy.engine import PolicyEngine
 from recsys.policy.facts import BoolArray, CustomerFacts, IntArray, as_instant
 from recsys.schema import Kind, ServingMode
 
@@ -50,6 +52,9 @@ class _Scene(NamedTuple):
     """None: nothing is tried out on him."""
     profiled: bool
     """Whether anything that was chosen for him in person may be shown."""
+    judge: Judge
+    """What the policy says to him."""
+    watch: Stopwatch = UNTIMED
 
 
 class DecisionPipeline:
@@ -98,7 +103,7 @@ class DecisionPipeline:
         if not len(self.catalogue.ids(kind)):
             items = np.full((len(facts), k), NOTHING, dtype=np.int64)
             return Ranking(items, np.full(items.shape, np.nan, dtype=np.float32), self._modes(customers))
-        outcome = self._judge(facts, kind, request)
+        outcome = Judge(self.policy, self.catalogue, facts, request)(kind)
         allowed = outcome.allowed
         stale = self.policy.stale(facts, request.now)
         impersonal = outcome.profiling_refused | stale
@@ -113,7 +118,13 @@ class DecisionPipeline:
         modes = [ServingMode.SAFE if old else mode for old, mode in zip(stale, self._modes(customers), strict=True)]
         return Ranking(items, np.where(items == NOTHING, np.float32("nan"), chosen), modes)
 
-    def decide(self, features: Features | None, facts: CustomerFacts | None, request: DecisionRequest) -> Decision:
+    def decide(
+        self,
+        features: Features | None,
+        facts: CustomerFacts | None,
+        request: DecisionRequest,
+        watch: Stopwatch = UNTIMED,
+    ) -> Decision:
         """Fills all placements of one customer; no product and no creative is shown twice.
 
         Args:
@@ -122,9 +133,11 @@ class DecisionPipeline:
             facts: of this one customer; None: they cannot be read, so only what the most restricted customer may
                 see is shown, and nothing that depends on who he is (mode `safe`); so too where they are stale.
             request: what is asked for.
+            watch: is told where the time goes.
         """
         readable = facts is not None and not self.policy.stale(facts, request.now)[0]
-        scene = self._scene(features, facts, request, readable)
+        with watch(Stage.TOWER):
+            scene = self._scene(features, facts, request, readable)._replace(watch=watch)
         shown = np.zeros(len(self.catalogue.products), dtype=bool)
         boosts = self._boosts(scene, request) if request.boosts and scene.profiled else {}
         products = self.catalogue.product_of(Kind.CONTENTS)
@@ -159,7 +172,8 @@ class DecisionPipeline:
         segment = known.segment[0] if profiled else None
         tried = states is not None and request.seed is not None
         explorer = Explorer(self.policy.pack.exploration.rate, request.seed or "") if tried else None
-        return _Scene(known, subject, whole, mode, segment, states, explorer, profiled)
+        judge = Judge(self.policy, self.catalogue, known, request)
+        return _Scene(known, subject, whole, mode, segment, states, explorer, profiled, judge)
 
     def _subject(self, row: Row, facts: CustomerFacts, request: DecisionRequest, language: str) -> Subject:
         """The customer as reasons see him: no more of what he has than his own holdings, in his own answer."""
@@ -179,12 +193,12 @@ class DecisionPipeline:
             return {}
         kind = Kind.CONTENTS if any(one.kind is Kind.CONTENTS for one in request.placements) else Kind.PRODUCTS
         places = [one.name for one in request.placements if one.kind is kind and one.limit > 0]
-        allowed = self._judge(scene.facts, Kind.CONTENTS, request).allowed[0]
+        allowed = scene.judge(Kind.CONTENTS).allowed[0]
         owner = self.catalogue.product_of(Kind.CONTENTS)
         if Kind.CONTENTS in request.candidates:
             allowed = allowed & np.atleast_2d(request.candidates[Kind.CONTENTS])[0]
         if kind is Kind.PRODUCTS:  # the product's own rules too: a creative of it may be open where it is not
-            products = self._judge(scene.facts, kind, request).allowed[0]
+            products = scene.judge(kind).allowed[0]
             if kind in request.candidates:
                 products = products & np.atleast_2d(request.candidates[kind])[0]
             allowed = allowed & products[owner]
@@ -203,19 +217,23 @@ class DecisionPipeline:
         kind, limit = placement.kind, placement.limit
         if not len(self.catalogue.ids(kind)):
             return PlacementDecision(placement.name, kind, [], {})
-        outcome = self._judge(scene.facts, kind, request)
+        with scene.watch(Stage.POLICY):
+            outcome = scene.judge(kind)
         among = request.candidates.get(kind)
         candidates = np.ones(outcome.allowed.shape[1], dtype=bool) if among is None else np.atleast_2d(among)[0]
         product_of = self.catalogue.product_of(kind)
         allowed = outcome.allowed[0] & candidates & ~shown[product_of]
         top = None if boost is None else self._top(boost, kind)
-        scores = score_all(self.scorer, scene.whole, (scene.segment,), kind, _also(allowed, top)[None])
-        places = self._choose(scores[0], allowed, product_of, limit - (top is not None), scene.explorer)
+        with scene.watch(Stage.RANKER):
+            scores = score_all(self.scorer, scene.whole, (scene.segment,), kind, _also(allowed, top)[None])
+        with scene.watch(Stage.TOP_K):
+            places = self._choose(scores[0], allowed, product_of, limit - (top is not None), scene.explorer)
         places = places if top is None else places.below(top)
         shown[product_of[places.items]] = True
-        if scene.states is not None:
-            scores = self._with_ablations(scene.states, scores, kind, places.items)
-        items = self._items(kind, places, scene, scores)
+        with scene.watch(Stage.EXPLANATION):
+            if scene.states is not None:
+                scores = self._with_ablations(scene.states, scores, kind, places.items)
+            items = self._items(kind, places, scene, scores)
         if boost is not None:
             items[0] = self._as_boosted(items[0], boost, scene)
         removals = outcome.removals(0, candidates)
@@ -279,12 +297,6 @@ class DecisionPipeline:
             explainer.explored(subject.language) if drawn else explainer.personal(subject, kind, item, falls)
             for item, drawn, falls in zip(items, places.explored, falls_of(scores, items), strict=True)
         ]
-
-    def _judge(self, facts: CustomerFacts, kind: Kind, request: DecisionRequest) -> PolicyOutcome:
-        products, contents = self.catalogue.products, self.catalogue.contents
-        if kind is Kind.PRODUCTS or contents is None:
-            return self.policy.evaluate(facts, products, request.now, request.context)
-        return self.policy.evaluate_contents(facts, contents, products, request.now, request.context)
 
     @staticmethod
     def _modes(customers: Understanding) -> list[ServingMode]:

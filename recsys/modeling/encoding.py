@@ -50,6 +50,8 @@ class EncodingConfig(BaseConfig):
     """The most frequent categories that are kept of a column."""
     ignore: tuple[str, ...] = ("product_attributes__status", "content_attributes__status")
     """Columns (`<view>__<column>`) that rules read and models must not."""
+    history: bool = True
+    """False: the model never sees what a customer did before, only what the other views say; for ablations."""
 
 
 class ColumnEncoding(BaseConfig):
@@ -74,6 +76,11 @@ class GroupEncoding(BaseConfig):
     def of_kind(self, *kinds: FeatureKind) -> list[ColumnEncoding]:
         """The group's columns of the given kinds, in order."""
         return [column for column in self.columns if column.kind in kinds]
+
+    @property
+    def categories(self) -> list[ColumnEncoding]:
+        """The categorical columns, single-valued and lists, in order."""
+        return self.of_kind(FeatureKind.CATEGORICAL, FeatureKind.CATEGORICAL_LIST)
 
     @property
     def numbers(self) -> list[ColumnEncoding]:

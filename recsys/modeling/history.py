@@ -51,6 +51,18 @@ class CausalBlock(nn.Module):
         x = x + self.dropout(self.project(attended.transpose(1, 2).reshape(batch, steps, dim)))
         return x + self.dropout(self.feed(self.norm_feed(x)))
 
+    def at(self, x: Tensor, bias: Tensor, place: Tensor) -> Tensor:
+        """[B, D]: what `forward` gives at one place of each row, [B] int64, without working out the others."""
+        batch, steps, dim = x.shape
+        row = torch.arange(batch, device=x.device)
+        normed, weight, offset = self.norm_attention(x), self.qkv.weight, self.qkv.bias
+        query = F.linear(normed[row, place], weight[:dim], offset[:dim]).view(batch, self.heads, 1, dim // self.heads)
+        both = F.linear(normed, weight[dim:], offset[dim:]).view(batch, steps, 2, self.heads, dim // self.heads)
+        key, value = both.permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias[row, :, place][:, :, None])
+        last = x[row, place] + self.dropout(self.project(attended.reshape(batch, dim)))
+        return last + self.dropout(self.feed(self.norm_feed(last)))
+
 
 class HistoryEncoder(nn.Module):
     """Item vectors in time order to the customer's state before the first and after every event."""
@@ -77,14 +89,27 @@ class HistoryEncoder(nn.Module):
         Returns:
             [B, L + 1, D]: state p is the customer after p events; 0 is the empty history.
         """
-        start = self.start.expand(len(items), 1, -1)
-        x = self.dropout(torch.cat([start, items], dim=1))
+        x = self._begin(items)
         if not self.blocks:
             return self.norm(_causal_mean(x))
         bias = self._bias(history)
         for block in self.blocks:
             x = block(x, bias)
         return self.norm(x)
+
+    def last(self, items: Tensor, history: HistoryBatch) -> Tensor:
+        """[B, D]: the state after the whole of each history; what serving asks, for less work than `forward`."""
+        if not self.blocks:
+            return self(items, history)[torch.arange(len(items), device=items.device), history.length]
+        x, bias = self._begin(items), self._bias(history)
+        for block in self.blocks[:-1]:
+            x = block(x, bias)
+        final: CausalBlock = self.blocks[-1]  # type: ignore[assignment]
+        return self.norm(final.at(x, bias, history.length))
+
+    def _begin(self, items: Tensor) -> Tensor:
+        """[B, L + 1, D]: the entries behind the learned start."""
+        return self.dropout(torch.cat([self.start.expand(len(items), 1, -1), items], dim=1))
 
     def _bias(self, history: HistoryBatch) -> Tensor:
         """[B, heads, L + 1, L + 1]: distance and time bias, -inf where the key is later than the query."""

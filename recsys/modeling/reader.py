@@ -1,6 +1,6 @@
 """Feature columns to model inputs: the one path by which training rows and serving rows become arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -11,8 +11,10 @@ import torch
 from recsys.modeling.batches import EntityBatch, HistoryBatch, make_entity_batch
 from recsys.modeling.encoding import Columns, EntityRows, Values
 from recsys.modeling.two_tower import ModelInputs
+from recsys.modeling.variants import VariantReader
 
 HISTORY_VIEW = "customer_history"
+_HISTORY_KEYS = tuple(f"{HISTORY_VIEW}__{name}" for name in ("product_ids", "content_ids", "event_types", "timestamps"))
 
 
 class HistoryArrays(NamedTuple):
@@ -57,6 +59,7 @@ class ModelReader:
 
     def __init__(self, inputs: ModelInputs, product_ids: Sequence[str], content_ids: Sequence[str]) -> None:
         self.inputs = inputs
+        self._variants = VariantReader(inputs.customers)
         self._product_row = {identifier: row for row, identifier in enumerate(product_ids)}
         self._content_row = {identifier: row for row, identifier in enumerate(content_ids)}
         self._event_type = {name: index for index, name in enumerate(inputs.event_types, start=1)}
@@ -73,17 +76,32 @@ class ModelReader:
         return CustomerRows(
             self.inputs.customers.transform(columns, now),
             self.read_histories(columns, len(now)),
-            np.array([self._channel.get(name or "", 0) for name in channels], np.int64),
+            self._channels(channels),
             np.asarray(now, np.int64),
         )
+
+    def read_variants(
+        self, rows: Sequence[Mapping[str, Any]], now: np.ndarray, channels: Sequence[str | None]
+    ) -> CustomerRows:
+        """Reads B rows as `read_customers` does; fast where all are the first one without parts of it.
+
+        Args:
+            rows: B feature rows.
+            now: [B] int64 epoch µs.
+            channels: B channel names or None.
+        """
+        columns = self._variants.read(rows, now) if len(set(now.tolist())) == 1 else None
+        if columns is None:
+            keys = sorted({key for row in rows for key in row})
+            return self.read_customers({key: [row.get(key) for row in rows] for key in keys}, now, channels)
+        history = {key: [row.get(key) for row in rows] for key in _HISTORY_KEYS}
+        return CustomerRows(columns, self.read_histories(history, len(now)), self._channels(channels), now)
 
     def read_histories(self, columns: Columns, n: int) -> HistoryArrays:
         """Reads N histories from the columns of `customer_history`."""
         width = self.inputs.history_length
-        product, content, event_type, timestamp = (
-            _flatten(columns.get(f"{HISTORY_VIEW}__{name}"), n, width)
-            for name in ("product_ids", "content_ids", "event_types", "timestamps")
-        )
+        columns = columns if self.inputs.reads_history else {}
+        product, content, event_type, timestamp = (_flatten(columns.get(key), n, width) for key in _HISTORY_KEYS)
         lengths = timestamp.lengths
         return HistoryArrays(
             product=_pad(_rows(product.values, self._product_row, -1), lengths, width, -1),
@@ -93,9 +111,28 @@ class ModelReader:
             length=lengths,
         )
 
+    def _channels(self, names: Sequence[str | None]) -> np.ndarray:
+        """[N] int64, 0 = none."""
+        return np.array([self._channel.get(name or "", 0) for name in names], np.int64)
+
     def customer_batch(self, rows: CustomerRows) -> EntityBatch:
         """The tensors of the customers' columns."""
         return make_entity_batch(self.inputs.customers, rows.columns)
+
+
+def distinct(history: HistoryArrays) -> tuple[np.ndarray, np.ndarray]:
+    """The row of each distinct history, [U] int64, and which of them each of B histories is, [B] int64."""
+    seen: dict[bytes, int] = {}
+    first: list[int] = []
+    which = np.empty(len(history.length), np.int64)
+    rows = np.concatenate([history.product, history.content, history.event_type, history.timestamp], axis=1)
+    for row, (content, length) in enumerate(zip(rows, history.length.tolist(), strict=True)):
+        key = content.tobytes() + b"%d" % length
+        if key not in seen:
+            seen[key] = len(first)
+            first.append(row)
+        which[row] = seen[key]
+    return np.array(first, np.int64), which
 
 
 class _FlatLists(NamedTuple):

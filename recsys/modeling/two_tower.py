@@ -43,6 +43,8 @@ class ModelInputs(BaseConfig):
     channels: tuple[str, ...]
     """Known channels; index 0 is kept for none."""
     history_length: int
+    reads_history: bool = True
+    """False: every history is read as an empty one."""
 
 
 class ItemVectors(NamedTuple):
@@ -94,10 +96,18 @@ class TwoTower(nn.Module):
 
     def encode_histories(self, items: ItemVectors, history: HistoryBatch) -> Tensor:
         """[B, L + 1, D] states; history indices are rows of `items`, -1 reads the zero row."""
+        return self.history(self._entries(items, history), history)
+
+    def encode_last(self, items: ItemVectors, history: HistoryBatch) -> Tensor:
+        """[B, D]: the last of these states only."""
+        return self.history.last(self._entries(items, history), history)
+
+    def _entries(self, items: ItemVectors, history: HistoryBatch) -> Tensor:
+        """[B, L, D]: every entry's item and type of event."""
         entries = items.products[history.product] + self.event_type(history.event_type)
         if items.contents is not None:
             entries = entries + items.contents[history.content]
-        return self.history(entries, history)
+        return entries
 
     def encode_customers(self, batch: EntityBatch, state: Tensor, has_history: Tensor, channel: Tensor) -> Tensor:
         """[B, D] customer vectors from their columns and the state of their history."""

@@ -77,9 +77,19 @@ class PolicyEngine:
         products: ProductFacts,
         now: datetime,
         request: RequestContext = NO_CONTEXT,
+        judged: PolicyOutcome | None = None,
     ) -> PolicyOutcome:
-        """Judges every content: it falls with its product, and by the rules for contents."""
-        outcome = self.evaluate(customers, products, now, request)
+        """Judges every content: it falls with its product, and by the rules for contents.
+
+        Args:
+            customers: B of them.
+            contents: to be judged.
+            products: what they are about.
+            now: the instant.
+            request: where they would be shown.
+            judged: what `evaluate` said of the products in the same request; None: it is asked.
+        """
+        outcome = judged or self.evaluate(customers, products, now, request)
         rule = np.ascontiguousarray(outcome.rule[:, contents.product])
         rules = self._in_force(now)
         for start, context in self._contexts(customers, products, now, request):

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from recsys.modeling.encoding import EntityRows
-from recsys.modeling.reader import HistoryArrays
+from recsys.modeling.reader import HistoryArrays, distinct
 from recsys.ranking.activity import Ages
 from recsys.ranking.factors import fold_in
 from recsys.ranking.tables import ItemTables
@@ -61,23 +61,69 @@ class Asked(NamedTuple):
 
 
 def source_scores(tables: ItemTables, asked: Asked) -> Columns:
-    """Name to [B, P] float32: the scores of the simple sources, which also propose candidates."""
-    weights = _history_weights(asked, len(tables))
+    """Name to [B, P] float32: the scores of all simple sources."""
+    return proposals(tables, asked) | likenesses(tables, asked)
+
+
+def proposals(tables: ItemTables, asked: Asked) -> Columns:
+    """Name to [B, P] float32: the scores of the sources that propose candidates."""
+    once = _Once.of(asked)
+    weights, rows = _history_weights(once.asked, len(tables)), len(once.asked.now)
     scores: Columns = {}
     for name, matrix in tables.neighbours.items():
-        reached = _by_view(weights @ matrix)
+        views = len(_VIEWS) if name == "transition" else 2
+        reached = _by_view(weights[: views * rows] @ matrix, views)
         scores[name], scores[f"{name}_recent"] = reached["all"], reached["recent"]
         if name == "transition":
             scores |= {f"transition_{step}": reached[f"last_{step}"] for step in range(1, _RECENT + 1)}
     if tables.factors.shape[1]:
-        scores["factors"] = fold_in(weights[: len(asked.now)], tables.factors) @ tables.factors.T
-    for name, vectors in tables.content.vectors.items():
-        near = _by_view(_unit_rows(weights @ vectors) @ vectors.T)
-        scores |= {f"{name}_{view}": near[view] for view in _COMPARED}
+        scores["factors"] = fold_in(weights[:rows], tables.factors) @ tables.factors.T
+    return {name: once.for_all(np.asarray(values, np.float32)) for name, values in scores.items()}
+
+
+def likenesses(tables: ItemTables, asked: Asked, products: np.ndarray | None = None) -> Columns:
+    """Name to [B, P] float32: how like each product's content is to that of the history.
+
+    Args:
+        tables: what products are.
+        asked: the customers.
+        products: [Q] int64: those that are looked at, ascending; the others read 0. None: all.
+    """
+    once = _Once.of(asked)
+    views, rows = len(_COMPARED), len(once.asked.now)
+    weights = _history_weights(once.asked, len(tables))[: views * rows]
+    some = slice(None) if products is None else products
+    near = {name: _unit_rows(weights @ vectors) @ vectors[some].T for name, vectors in tables.content.vectors.items()}
     labels = tables.content.labels
-    alike = _by_view(_mean_rows(weights) @ labels @ labels.T)
-    scores |= {f"labels_{view}": alike[view] for view in _COMPARED}
-    return {name: np.asarray(values, np.float32) for name, values in scores.items()}
+    near["labels"] = _mean_rows(weights) @ labels @ (labels if products is None else labels[products]).T
+    scores: Columns = {}
+    for name, values in near.items():
+        for view, part in _by_view(values, views).items():
+            whole = np.asarray(part, np.float32)
+            if products is not None:
+                whole = np.zeros((rows, len(tables)), np.float32)
+                whole[:, products] = part
+            scores[f"{name}_{view}"] = once.for_all(whole)
+    return scores
+
+
+class _Once(NamedTuple):
+    """Customers with each history only once: explanations ask about one history under many names."""
+
+    asked: Asked
+    which: np.ndarray | None
+    """[B] int64: whose of `asked` each customer's history is; None: each his own."""
+
+    @classmethod
+    def of(cls, asked: Asked) -> "_Once":
+        if len(asked.now) > _FEW:
+            return cls(asked, None)
+        first, which = distinct(asked.history)
+        return cls(asked, None) if len(first) == len(which) else cls(asked.take(first), which)
+
+    def for_all(self, values: np.ndarray) -> np.ndarray:
+        """[U, P] to [B, P]."""
+        return values if self.which is None else values[self.which]
 
 
 class FeatureBuilder:
@@ -153,8 +199,10 @@ _RANKED = frozenset({"tower", "ease", "transition_recent", "knn_recent"})
 
 _VIEWS = ("all", "recent", *(f"last_{step}" for step in range(1, _RECENT + 1)))
 """How a history is summed up: its distinct products, with recency, and the last few one by one."""
-_COMPARED = ("all", "recent", "last_1")
+_COMPARED = _VIEWS[:3]
 """The views whose content is compared with the candidates'."""
+_FEW = 64
+"""Up to so many customers it is worth a look whether they share histories."""
 
 
 def _history_weights(asked: Asked, products: int) -> sparse.csr_matrix:
@@ -173,10 +221,10 @@ def _history_weights(asked: Asked, products: int) -> sparse.csr_matrix:
     return matrix
 
 
-def _by_view(scores: sparse.csr_matrix | np.ndarray) -> Columns:
-    """[V * B, P] as view to [B, P]."""
+def _by_view(scores: sparse.csr_matrix | np.ndarray, views: int) -> Columns:
+    """[V * B, P] as view to [B, P], of the first V views."""
     dense = np.asarray(scores) if isinstance(scores, np.ndarray) else scores.toarray()
-    return dict(zip(_VIEWS, np.split(dense, len(_VIEWS)), strict=True))
+    return dict(zip(_VIEWS[:views], np.split(dense, views), strict=True))
 
 
 def _customer(asked: Asked) -> Columns:

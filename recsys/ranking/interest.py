@@ -97,10 +97,11 @@ def interest_features(
     columns = asked.columns
     if columns is None:
         raise ValueError("interest is asked for without the customers' columns")
-    near = _near(asked, items, event_types)
-    said = _said(columns, tables.customers, items)
+    products, column = np.unique(pairs.product, return_inverse=True)
+    near = _near(asked, items, event_types, products)
+    said = _said(columns, tables.customers, items, products)
     names = [*tables.customer_names, *tables.product_names, *free, *near, *said]
-    crossed = [values[pairs.customer, pairs.product] for values in (*near.values(), *said.values())]
+    crossed = [values[pairs.customer, column] for values in (*near.values(), *said.values())]
     blocks = [
         tables.customers.columns(columns)[pairs.customer],
         tables.products[pairs.product],
@@ -109,20 +110,21 @@ def interest_features(
     return names, np.concatenate(blocks, axis=1, dtype=np.float32)
 
 
-def _near(asked: Asked, items: ItemTables, event_types: tuple[str, ...]) -> Columns:
-    """[B, P] for each type of event: how much of it the customer did lately with products of the same labels."""
+def _near(asked: Asked, items: ItemTables, event_types: tuple[str, ...], products: np.ndarray) -> Columns:
+    """[B, Q] for each type of event: how much of it the customer did lately with products of the same labels."""
     valid, history = asked.valid, asked.history
     weight = np.where(valid, np.exp(-(asked.now[:, None] - history.timestamp) / (FADES_DAYS * _DAY)), 0.0)
     done = np.zeros((len(event_types), len(valid), len(items)), np.float32)
     row, step = np.nonzero(valid & (history.event_type > 0))
     np.add.at(done, (history.event_type[row, step] - 1, row, history.product[row, step]), weight[row, step])
     labels = items.content.labels
-    near = (done.reshape(-1, len(items)) @ labels) @ labels.T.toarray()
-    return {f"near_{name}": part for name, part in zip(event_types, near.reshape(done.shape), strict=True)}
+    near = (done.reshape(-1, len(items)) @ labels) @ labels[products].T.toarray()
+    shape = (len(event_types), len(valid), len(products))
+    return {f"near_{name}": part for name, part in zip(event_types, near.reshape(shape), strict=True)}
 
 
-def _said(columns: EntityRows, customers: Profiles, items: ItemTables) -> Columns:
-    """[B, P] for each kind of embedding that customers and products share: their cosine."""
+def _said(columns: EntityRows, customers: Profiles, items: ItemTables, products: np.ndarray) -> Columns:
+    """[B, Q] for each kind of embedding that customers and products share: their cosine."""
     scores: Columns = {}
     for name, vectors in items.content.vectors.items():
         reduction = customers.reductions.get(name)
@@ -131,5 +133,5 @@ def _said(columns: EntityRows, customers: Profiles, items: ItemTables) -> Column
         own = columns.vectors[name]
         centred = np.where(np.abs(own).sum(axis=1, keepdims=True) > 0, own - reduction.mean, 0.0)
         unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
-        scores[f"said_{name}"] = np.asarray(unit @ vectors.T, np.float32)
+        scores[f"said_{name}"] = np.asarray(unit @ vectors[products].T, np.float32)
     return scores

@@ -7,7 +7,15 @@ from recsys.config import BaseConfig
 from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.candidates import CandidateConfig, candidate_mask
 from recsys.ranking.feature_groups import AVERAGE, feature_group
-from recsys.ranking.features import Asked, Columns, FeatureBuilder, Pairs, source_scores
+from recsys.ranking.features import (
+    Asked,
+    Columns,
+    FeatureBuilder,
+    Pairs,
+    likenesses,
+    proposals,
+    source_scores,
+)
 from recsys.ranking.interest import INTEREST, Interest, InterestConfig
 from recsys.ranking.tables import ItemTables
 
@@ -61,9 +69,10 @@ class SecondStage:
         return out
 
     def _score(self, asked: Asked, allowed: np.ndarray) -> np.ndarray:
-        sources = source_scores(self.tables, asked)
+        sources = proposals(self.tables, asked)
         mask = candidate_mask(asked, sources, self.tables.activity, allowed, self.config.candidates)
         pairs = Pairs(*np.nonzero(mask))
+        sources |= likenesses(self.tables, asked, np.unique(pairs.product))
         ranked = np.zeros(0, np.float32)
         if len(pairs.product):
             ranked = self.ranker.predict(self.features(asked, sources, pairs), self.config.rounds)

@@ -8,11 +8,11 @@ of the same origin for the browser: so the name that was asked for has to be thi
 from collections.abc import Sequence
 from datetime import timedelta
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
 
+from serving.auth.exposure import is_loopback
 from serving.dependencies import require
 from serving.problems import ProblemError
 from serving.tokens import AUDIT, Principal, issue_token
@@ -41,20 +41,6 @@ async def this_machine(request: Request) -> None:
 
 LocalBrowser = Annotated[None, Depends(this_machine)]
 PageUser = Annotated[Principal, Depends(require(PAGE))]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name can only mean this machine.
-
-    >>> [is_loopback(name) for name in ("localhost", "127.0.0.1", "::1", "bank.example", "10.0.0.1")]
-    [True, True, True, False, False]
-    """
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def page_token(key: str) -> str:

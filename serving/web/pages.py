@@ -50,7 +50,8 @@ class Pages:
         """A page in the language that `?lang=` or the browser asks for.
 
         Templates have `t(key, **values)` for words, `asset(name)` for addresses of `static/`, `words` (all of them, for
-        scripts), `language`, `languages`, `in_language(code)` (this page in another one); a name that is not there is an error.
+        scripts), `language`, `languages`, `in_language(code)` (the address of this page in another). A name that is not
+        there is an error.
         """
         language = language_of(request)
         known = words(self._area, language)

@@ -1,67 +1,14 @@
-// The page of one customer: asks the API as his app would, sends what he does, and shows what the next answer changes.
+// The page of one customer: asks the API as the app would, sends what is done, and shows what the next answer changes.
 "use strict";
 
-const page = JSON.parse(document.getElementById("page-data").textContent);
 const PLACEMENTS = [
   { name: "home", kind: "products", limit: 6 },
-  { name: "banner", kind: "contents", limit: 4 },
+  { name: "banner", kind: "contents", limit: 3 },
 ];
 const ACTS = ["view", "click", "apply", "dismiss"];
-const at = (id) => document.getElementById(id);
+const cards = { products: {}, contents: {} };
 let customerToken = null;
 let before = null; // the answer that is shown: a map of item to rank, its mode, its titles
-const pictures = new Map(); // path to object URL
-const cards = { products: {}, contents: {} };
-
-// Words and elements. Text is only ever set as text, never as markup.
-
-function say(key, values = {}) {
-  const text = page.words[key] ?? key;
-  return text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
-}
-
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
-  }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
-  return element;
-}
-
-function draw(tag, attributes) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  return element;
-}
-
-const number = (value, digits = 2) =>
-  Number(value).toLocaleString(page.language, { minimumFractionDigits: digits, maximumFractionDigits: digits });
-
-// Asking
-
-class Refused extends Error {}
-
-async function ask(path, token, options = {}) {
-  const headers = { Authorization: `Bearer ${token}`, ...(options.body ? { "Content-Type": "application/json" } : {}) };
-  let response;
-  try {
-    response = await fetch(path, { ...options, headers, credentials: "omit", cache: "no-store" });
-  } catch {
-    throw new Refused(say("js.unreachable"));
-  }
-  if (response.ok) return response;
-  if (response.status === 401 && token === page.token) throw new Refused(say("js.expired"));
-  const problem = await response.json().catch(() => ({}));
-  const error = new Refused(say("js.failed", { detail: problem.detail ?? problem.title ?? response.status }));
-  error.status = response.status;
-  throw error;
-}
-
-async function askAsPage(path) {
-  return (await ask(path, page.token)).json();
-}
 
 async function askAsCustomer(path, method, body) {
   for (const last of [false, true]) {
@@ -78,18 +25,6 @@ async function askAsCustomer(path, method, body) {
   }
 }
 
-async function showPicture(image) {
-  const path = image.dataset.picture;
-  try {
-    if (!pictures.has(path)) pictures.set(path, URL.createObjectURL(await (await ask(path, page.token)).blob()));
-    image.src = pictures.get(path);
-  } catch {
-    image.remove(); // an item without a picture is shown without one
-  }
-}
-
-const showPictures = (root) => root.querySelectorAll("img[data-picture]:not([src])").forEach(showPicture);
-
 // One answer after another
 
 async function refresh(after = "") {
@@ -104,9 +39,10 @@ async function refresh(after = "") {
     const took = performance.now() - started;
     await learn(answer);
     const changed = showAnswer(answer, took);
-    at("news").className = "notice";
+    at("news").className = answer.notice ? "notice bad" : "notice";
     at("news").textContent = [after, say("js.answered", { ms: number(took, 1) }), ...changed].filter(Boolean).join(" ");
-    await showTrace(answer);
+    if (answer.notice) at("news").textContent = say("js.unrecorded");
+    else await showTrace(answer);
   } catch (error) {
     fail(error);
   } finally {
@@ -137,6 +73,7 @@ const keyOf = (place, item) => `${place.name}/${item.content_id ?? item.product_
 function showAnswer(answer, took) {
   const now = { mode: answer.mode, ranks: new Map(), titles: new Map() };
   const counts = { moved: 0, arrived: 0 };
+  const focus = focused();
   for (const place of answer.placements) {
     const kind = PLACEMENTS.find((one) => one.name === place.name).kind;
     const shown = place.items.map((item) => {
@@ -149,12 +86,28 @@ function showAnswer(answer, took) {
     at(kind).replaceChildren(...(shown.length ? shown : [nothing]));
     showPictures(at(kind));
   }
+  focus();
   const gone = before === null ? [] : [...before.titles].filter(([key]) => !now.ranks.has(key));
   showMode(answer, took);
   const news = tell(before, now, counts, gone, answer);
   now.gone = gone;
   before = now;
   return news;
+}
+
+// A list that is drawn anew must not take the keyboard away: the same button of the same item has it, or of its place.
+function focused() {
+  const item = document.activeElement?.closest(".item");
+  if (!item) return () => {};
+  const list = item.parentElement;
+  const { product, content } = item.dataset;
+  const act = document.activeElement.dataset.act;
+  const place = [...list.children].indexOf(item);
+  return () => {
+    const items = [...list.children];
+    const same = items.find((one) => one.dataset.product === product && one.dataset.content === content);
+    (same ?? items[place] ?? items.at(-1))?.querySelector(`[data-act="${act}"]`)?.focus();
+  };
 }
 
 function movement(old, key, rank, counts) {
@@ -213,12 +166,12 @@ function itemCard(place, kind, item, moved) {
   const picture = card.picture
     ? make("img", { "data-picture": `/page/pictures/${kind}/${encodeURIComponent(id)}`, alt: "" })
     : make("span", { class: "no-picture" });
-  const heading = make("h3", {}, make("span", { class: "rank" }, `${item.rank}`), make("span", {}, item.title), badge);
+  const heading = make("h3", {}, make("span", {}, make("span", { class: "rank" }, `${item.rank} `), item.title), badge);
   const said = kind === "products" ? productSays(item, card) : creativeSays(item, card, product);
   const reasons = make("ul", { class: "reasons" }, ...item.reasons.map((one) => make("li", { class: "chip" }, one.text)));
   const why = make("div", { class: "why", hidden: true });
   const acts = ACTS.map((type) => actButton(place, item, type));
-  const ask = make("button", { class: "button", type: "button", "aria-expanded": "false" }, say("js.why"));
+  const ask = make("button", { class: "button", type: "button", "data-act": "why", "aria-expanded": "false" }, say("js.why"));
   ask.addEventListener("click", () => explain(item, why, ask));
   const row = make("div", { class: "acts", role: "group", "aria-label": item.title }, ...acts, ask);
   const attributes = { class: `item ${moved?.kind ?? ""}`, "data-product": item.product_id, "data-content": item.content_id };
@@ -226,8 +179,8 @@ function itemCard(place, kind, item, moved) {
 }
 
 function actButton(place, item, type) {
-  const style = { apply: "button primary", dismiss: "button danger" }[type] ?? "button";
-  const press = () => send(place, item, type);
+  const style = { apply: "button strong", dismiss: "button danger" }[type] ?? "button";
+  const press = () => inTurn(() => send(place, item, type));
   return make("button", { class: style, type: "button", "data-act": type, onclick: press }, say(`js.act.${type}`));
 }
 
@@ -342,20 +295,20 @@ function placementTrace(place) {
   const removed = place.removed.reduce((sum, one) => sum + one.times, 0);
   const all = place.candidates;
   const counts = all === null ? what : say("js.trace_counts", { left: all - removed, all, what });
-  if (!place.removed.length) return make("p", {}, `${counts}. `, say("js.trace_none"));
-  const heads = ["js.trace_rule", "js.trace_count", "js.trace_source"].map((key) => make("th", { scope: "col" }, say(key)));
-  const table = make("table", {}, make("caption", {}, counts), make("thead", {}, make("tr", {}, ...heads)),
-    make("tbody", {}, ...place.removed.map(ruleRow)));
-  return make("div", { class: "scroll" }, table);
+  const most = Math.max(...place.removed.map((one) => one.times));
+  const rows = place.removed.map((one) => make("li", {}, ruleRow(one, most)));
+  return make("div", {}, make("h3", {}, counts), rows.length ? make("ul", { class: "rules" }, ...rows) : say("js.trace_none"));
 }
 
-function ruleRow(one) {
+function ruleRow(one, most) {
+  const name = make("span", {}, `${say(`rule.${one.rule}`)} `, make("span", { class: "mono muted" }, one.rule));
+  const meter = make("meter", { min: 0, max: most, value: one.times, "aria-hidden": "true" });
   const names = one.items.map((item) => item.title).join(", ");
-  const more = one.times > one.items.length && one.items.length ? ` ${say("js.trace_more", { n: one.times - one.items.length })}` : "";
-  const which = names ? make("details", {}, make("summary", {}, String(one.times)), make("span", { class: "small" }, names + more)) : String(one.times);
-  return make("tr", {},
-    make("td", {}, make("span", {}, say(`rule.${one.rule}`)), make("br"), make("span", { class: "mono muted" }, one.rule)),
-    make("td", {}, which), make("td", { class: "small muted" }, one.source));
+  const more = one.times > one.items.length ? say("js.trace_more", { n: one.times - one.items.length }) : "";
+  return make("details", {},
+    make("summary", {}, name, meter, make("span", { class: "number" }, String(one.times))),
+    make("p", { class: "small" }, [names, names && more].filter(Boolean).join(" ")),
+    make("p", { class: "small muted" }, one.source));
 }
 
 function showGone(found) {
@@ -400,8 +353,12 @@ async function consent(box) {
   }
 }
 
-at("ask").addEventListener("submit", (submitted) => { submitted.preventDefault(); refresh(); });
-at("ask").addEventListener("change", ({ target }) => (target.name === "consent" ? consent(target) : refresh()));
+at("ask").addEventListener("submit", (submitted) => {
+  submitted.preventDefault();
+  inTurn(() => refresh());
+});
+at("ask").addEventListener("change", ({ target }) => {
+  inTurn(() => (target.name === "consent" ? consent(target) : refresh()));
+});
 at("why-not").addEventListener("submit", askWhyNot);
-showPictures(at("known"));
-refresh();
+inTurn(() => refresh()).then(() => showPictures(at("known")));
