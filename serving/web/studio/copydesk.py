@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
-from serving.campaigns.workshop import EDITABLE, CheckedVariant, Workshop
+from serving.campaigns.workshop import CheckedVariant, Workshop
 from serving.schemas import Identifier
 from serving.store.campaign_drafts import CHANGEABLE, Writing
 from serving.web.studio.session import FormDep, Staff, StaffDep
@@ -111,7 +111,6 @@ async def _page(
         total=len(every),
         editable=staff.writes and found.campaign.state in CHANGEABLE,
         judging=staff.approves and found.campaign.state == "submitted",
-        words=EDITABLE,
     )
 
 
