@@ -42,7 +42,7 @@ def test_every_state_and_act_has_words(language: str) -> None:
     [
         ("unknown key", "未知的键"),
         (
-            "starts: 2026-01-01T00:00:00+00:00 is in the past: the data end at 2026-07-01T00:00:00+00:00, and a campaign "
+            "starts: 2026-01-01T00:00:00+00:00 is in the past: the data end at 2026-07-01, and a campaign "
             "starts at or after that",
             "开始时间",
         ),
