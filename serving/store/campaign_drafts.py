@@ -87,7 +87,7 @@ class DraftStore:
         row |= {"approver": None, "approved_at": None}
         with self._store.writing() as connection:
             new = self._store.upsert(campaigns).values(row).on_conflict_do_nothing(index_elements=["campaign_id"])
-            if not connection.execute(new).rowcount:
+            if connection.execute(new.returning(_C.campaign_id)).first() is None:
                 present = require(connection, draft.campaign_id)
                 raise CampaignError(
                     f"campaign_id: {draft.campaign_id} is taken since {present.submitted_at:%Y-%m-%d} by "
