@@ -60,7 +60,8 @@ def studio(champion: TrainedBank, tmp_path_factory: pytest.TempPathFactory) -> I
     shutil.copytree(champion.home, home)
     now = [datetime.fromisoformat("2026-07-01T08:00:00+00:00")]
     port = free_port()
-    app = create_app(Settings(home=home, port=port, reload_seconds=0), clock=lambda: now[0])
+    patient = Settings(home=home, port=port, reload_seconds=0, write_timeout_ms=30_000)
+    app = create_app(patient, clock=lambda: now[0])
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()

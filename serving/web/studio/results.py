@@ -142,7 +142,7 @@ def _report_of(report: Report) -> dict[str, Any]:
     values = as_dict(report)
     lifts = [("all", values["lift"]), ("cuped", values["cuped"])]
     lifts += [(row["segment"] or "–", row) for row in report.segments]
-    answers = {name: [_answer(row, str(row[name])) for row in rows] for name, rows in report.responses.items()}
+    answers = {name: _answers(rows, name) for name, rows in report.responses.items()}
     return {
         **values,
         "lifts": forest(lifts),
@@ -152,6 +152,7 @@ def _report_of(report: Report) -> dict[str, Any]:
     }
 
 
-def _answer(row: dict[str, Any], label: str) -> tuple[int, Interval]:
-    """Of whom got something on a channel or of a creative: how many, and the share who clicked."""
-    return row["customers"], forest([(label, row["clicked"])]).rows[0]
+def _answers(rows: list[dict[str, Any]], name: str) -> list[tuple[int, Interval]]:
+    """Of whom got something on a channel or of a creative: how many, and the share who clicked, on one scale."""
+    shares = forest((str(row[name]), row["clicked"]) for row in rows)
+    return [(row["customers"], share) for row, share in zip(rows, shares.rows, strict=True)]
