@@ -88,8 +88,17 @@ class ColdTables(NamedTuple):
             counts=counts.astype(np.float32),
         )
 
-    def features(self, had: np.ndarray) -> tuple[list[str], np.ndarray]:
-        """Names, and [B, C, F] float32 of customers who had [B, P] products lately (zeros and ones)."""
+    def nearest(self) -> Arrays:
+        """Source of content to [at most 10, C] int64: of each new product, the known ones that are most like it."""
+        return {name: np.argsort(-cosines, axis=0, kind="stable")[:_NEAREST] for name, cosines in self.similar.items()}
+
+    def features(self, had: np.ndarray, nearest: Arrays | None = None) -> tuple[list[str], np.ndarray]:
+        """Names, and [B, C, F] float32.
+
+        Args:
+            had: [B, P] zeros and ones: the products that customers had lately.
+            nearest: what `nearest` says, where it is known already.
+        """
         own = had[:, self.warm]
         number = own.sum(axis=1, keepdims=True)
         mean, share = own / np.maximum(number, 1), own / np.sqrt(np.maximum(number, 1))
@@ -101,12 +110,11 @@ class ColdTables(NamedTuple):
             columns[f"smooth_{name}"] = smooth @ way
             columns[f"standing_{name}"] = _standardised(carried)
             columns[f"popularity_{name}"] = np.broadcast_to(self.popularity[name], carried.shape)
-        for name, cosines in self.similar.items():
-            nearest = np.argsort(-cosines, axis=0, kind="stable")[:_NEAREST]
-            columns[f"similar_{name}"] = mean @ cosines
-            columns[f"nearest_{name}"] = own[:, nearest].mean(axis=1)
+        for name, near in (self.nearest() if nearest is None else nearest).items():
+            columns[f"similar_{name}"] = mean @ self.similar[name]
+            columns[f"nearest_{name}"] = own[:, near].mean(axis=1)
             columns[f"nearest_popularity_{name}"] = np.broadcast_to(
-                self.counts[nearest].mean(axis=0), (len(had), len(self.cold))
+                self.counts[near].mean(axis=0), (len(had), len(self.cold))
             )
         columns |= self._number_columns(had)
         return list(columns), np.stack([np.asarray(values, np.float32) for values in columns.values()], axis=2)
@@ -156,10 +164,11 @@ class ColdRanker:
         self.tables = tables
         self.model = model
         self.config = config
+        self._nearest = tables.nearest()
 
     def score(self, history: HistoryArrays, products: int) -> np.ndarray:
         """[B, C] float32 log-odds, for customers with these histories and P products."""
-        names, values = self.tables.features(had_products(history, products))
+        names, values = self.tables.features(had_products(history, products), self._nearest)
         place = {name: column for column, name in enumerate(names)}
         flat = values[:, :, [place[name] for name in self.config.features]].reshape(-1, len(self.config.features))
         return self.model.predict(flat, self.config.rounds).reshape(values.shape[:2])
