@@ -283,7 +283,8 @@ def _numeric_block(group: GroupEncoding, columns: Columns, now: np.ndarray) -> n
         return out
     raw = np.stack([_floats(columns.get(c.key), len(now)) for c in chosen], axis=1)
     aged = np.array([c.kind is FeatureKind.TIMESTAMP for c in chosen])
-    scaled = (_on_log_scale(np.where(aged, _days_before(raw, now[:, None]), raw)) - np.array([c.mean for c in chosen])) / np.array([c.std for c in chosen])
+    raw = _on_log_scale(np.where(aged, _days_before(raw, now[:, None]), raw))
+    scaled = (raw - np.array([c.mean for c in chosen])) / np.array([c.std for c in chosen])
     missing = ~np.isfinite(scaled)
     out[:, 0::2] = np.where(missing, 0.0, np.clip(scaled, -_CLIP, _CLIP))
     out[:, 1::2] = missing
