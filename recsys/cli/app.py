@@ -249,7 +249,7 @@ def serve(
     """
     from recsys.cli.workflows import serve_champion
 
-    serve_champion(context.obj, host, port, workers)
+    serve_champion(context.obj, host, port, workers, console)
 
 
 @app.command()
@@ -287,7 +287,7 @@ def demo(
 
     run_demo(context.obj, customers, port, console, make_progress)
     if serve_after:
-        serve_champion(context.obj, "127.0.0.1", port, 1)
+        serve_champion(context.obj, "127.0.0.1", port, 1, console)
 
 
 def prepare_process() -> None:

@@ -1,5 +1,6 @@
 """Renders pages: Jinja2 with escaping on, the words of a language, and headers that let nothing foreign in."""
 
+from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +15,7 @@ from serving.web.languages import HTML_LANGUAGE, LANGUAGES, choose_language, wor
 
 ASSETS: Final = "/web"
 """Where stylesheets and scripts are served."""
+LANGUAGE_COOKIE: Final = "recsys_language"
 _FOLDER: Final = Path(__file__).parent
 _STATIC: Final = _FOLDER / "static"
 CONTENT_SECURITY_POLICY: Final = "; ".join(
@@ -33,7 +35,7 @@ PAGE_HEADERS: Final = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
-    "Vary": "Accept-Language",
+    "Vary": "Accept-Language, Cookie",
     "X-Frame-Options": "DENY",
 }
 
@@ -48,9 +50,10 @@ class Pages:
         """A page in the language that `?lang=` or the browser asks for.
 
         Templates have `t(key, **values)` for words, `asset(name)` for addresses of `static/`, `words` (all of them, for
-        scripts), `language`, `languages`; a name that is not there is an error.
+        scripts), `language`, `languages`, `in_language(code)` (the address of this page in another). A name that is not
+        there is an error.
         """
-        language = choose_language(request.query_params.get("lang"), request.headers.get("accept-language"))
+        language = language_of(request)
         known = words(self._area, language)
         page = environment().get_template(template)
         text = page.render(
@@ -60,21 +63,45 @@ class Pages:
             language=language,
             html_language=HTML_LANGUAGE[language],
             languages=LANGUAGES,
+            in_language=lambda code: f"?{request.url.include_query_params(lang=code).query}",
             **values,
         )
-        return HTMLResponse(text, headers={**PAGE_HEADERS, "Content-Language": HTML_LANGUAGE[language]})
+        answer = HTMLResponse(text, headers={**PAGE_HEADERS, "Content-Language": HTML_LANGUAGE[language]})
+        if request.query_params.get("lang") in LANGUAGES:
+            answer.set_cookie(LANGUAGE_COOKIE, language, max_age=365 * 86_400, samesite="lax", httponly=True)
+        return answer
+
+
+def language_of(request: Request) -> str:
+    """The language that `?lang=` asks for, else the one that was chosen before, else the browser's."""
+    chosen = request.query_params.get("lang") or request.cookies.get(LANGUAGE_COOKIE)
+    return choose_language(chosen, request.headers.get("accept-language"))
 
 
 @cache
 def environment() -> Environment:
-    """Templates: everything is escaped, whatever the file is called."""
-    return Environment(
+    """Templates: everything is escaped, whatever the file is called. `|day`, `|moment` (both UTC) and `|amount`."""
+    made = Environment(
         loader=FileSystemLoader(_FOLDER / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters |= {"day": _day, "moment": _moment, "amount": _amount}
+    return made
+
+
+def _day(at: datetime) -> str:
+    return at.astimezone(UTC).date().isoformat()
+
+
+def _moment(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def _amount(value: float, digits: int = 0) -> str:
+    return f"{value:,.{digits}f}"
 
 
 @cache

@@ -1,0 +1,1 @@
+"""The page at `/` of a local server: a customer, what is known of him, what he is shown and why."""
