@@ -18,7 +18,7 @@ from serving.deprecations import DEPRECATIONS
 from serving.engine import Clock, RecommendationEngine, utc_now
 from serving.erased import ErasedCustomers
 from serving.event_checks import EventChecker, EventLimits
-from serving.guard import Guard, GuardConfig
+from serving.guard import Guard, GuardConfig, UnavailableError
 from serving.headers import API_VERSION, default_headers
 from serving.ingest import EventIngestor
 from serving.loading import Components
@@ -34,12 +34,15 @@ from serving.routes import audit, campaigns, catalogue, consents, events, health
 from serving.schemas_catalogue import MAX_PUT_BYTES
 from serving.settings import Mode, Settings, read_settings
 from serving.store.database import StoreError
+from serving.store.quarantine import Quarantine
 from serving.tokens import TrackingSigner
 from serving.web.pages import ASSETS, static_files
 from serving.web.showcase import routes as page
 from serving.web.showcase.showcase import Showcase
 
 WRITE_THREADS = 4
+RELEASE_SECONDS = 5.0
+"""How often quarantined events are looked at."""
 DESCRIPTION = """Ranked products and creatives for a bank's customers, with the reasons for them.
 
 The customer is the one that the bearer token names. Errors are problem details (RFC 9457)."""
@@ -69,7 +72,7 @@ def create_app(
         app.state.showcase = Showcase(settings, components.store)
         await services.tokens.start()
         services.ingestor.apply_all_pending()
-        async with reloading(services.reloader, settings.reload_seconds):
+        async with reloading(services.reloader, settings.reload_seconds), releasing(services):
             yield
         services.workshop.runner.close()
         await services.limiter.close()
@@ -122,6 +125,26 @@ async def reloading(reloader: Reloader | None, seconds: float) -> AsyncIterator[
             await task
 
 
+@asynccontextmanager
+async def releasing(services: Services) -> AsyncIterator[None]:
+    """Takes in meanwhile the events whose decision has turned up."""
+    task = asyncio.create_task(release_forever(services))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def release_forever(services: Services, seconds: float = RELEASE_SECONDS) -> None:
+    """Looks into the quarantine now and then; a store that is down is its guard's business."""
+    while True:
+        await asyncio.sleep(seconds)
+        with suppress(UnavailableError):
+            await services.writes.call(services.ingestor.release_quarantined)
+
+
 def build_services(
     settings: Settings, components: Components, log: DecisionLog, metrics: Metrics, clock: Clock
 ) -> Services:
@@ -132,7 +155,8 @@ def build_services(
     customers = CustomerReader(components, metrics, settings.read_timeout_ms / 1000)
     patience = GuardConfig(settings.write_timeout_ms / 1000, WRITE_THREADS)
     limits = EventLimits(timedelta(seconds=settings.max_future_seconds), timedelta(hours=settings.max_late_hours))
-    checker = EventChecker(signer, ErasedCustomers(Home(settings.home)), limits)
+    quarantine = Quarantine(components.store, settings.home / JOURNAL_FOLDER)
+    checker = EventChecker(signer, ErasedCustomers(Home(settings.home)), limits, quarantine)
     source = components.source
     return Services(
         models=models,

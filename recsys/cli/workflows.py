@@ -286,6 +286,7 @@ def serve_champion(home: Home, host: str, port: int, workers: int, console: Cons
     from serving.settings import read_settings
 
     os.environ["RECSYS_HOME"] = str(home.path)
+
     def announce(address: str) -> None:
         console.print(f"page: {address}", highlight=False, soft_wrap=True, markup=False)
 

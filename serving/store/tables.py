@@ -20,7 +20,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-HEAD: Final = "0006"
+HEAD: Final = "0008"
 """The revision in `migrations/versions` that makes these tables; the store is brought to it when it is opened."""
 
 
@@ -149,6 +149,18 @@ Index(
     events.c.customer_id,
     sqlite_where=events.c.applied_at.is_(None),
     postgresql_where=events.c.applied_at.is_(None),
+)
+
+quarantined_events = Table(
+    "quarantined_events",
+    METADATA,
+    Column("event_id", String, primary_key=True),
+    Column("customer_id", String, nullable=False),
+    Column("decision_id", String, nullable=False),  # that its tracking token names, and the log does not have
+    Column("received_at", UtcTime, nullable=False),
+    Column("event", Text, nullable=False),  # JSON, as it was sent
+    Index("quarantined_events_by_customer", "customer_id"),
+    Index("quarantined_events_by_decision", "decision_id"),
 )
 
 contacts = Table(
