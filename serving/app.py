@@ -19,6 +19,7 @@ from serving.erased import ErasedCustomers
 from serving.event_checks import EventChecker, EventLimits
 from serving.guard import Guard, GuardConfig
 from serving.headers import API_VERSION, default_headers
+from serving.idempotency import Idempotency
 from serving.ingest import EventIngestor
 from serving.loading import Components
 from serving.metrics import Metrics
@@ -39,6 +40,8 @@ from serving.web.showcase import routes as page
 from serving.web.showcase.showcase import Showcase
 
 WRITE_THREADS = 4
+IDEMPOTENCY_SECONDS = 1.0
+"""How long a request with an Idempotency-Key waits for the store; then it is answered without its promise."""
 DESCRIPTION = """Ranked products and creatives for a bank's customers, with the reasons for them.
 
 The customer is the one that the bearer token names. Errors are problem details (RFC 9457)."""
@@ -72,6 +75,7 @@ def create_app(
             yield
         await services.limiter.close()
         services.engine.close()
+        services.idempotency.close()
         services.writes.close()
         log.close()
         components.store.close()
@@ -144,6 +148,12 @@ def build_services(
         catalogue=components.catalogue,
         reloader=None if source is None else Reloader(models, source, metrics),
         tokens=make_verifier(settings, metrics),
+        idempotency=Idempotency(
+            components.store,
+            Guard("idempotency", GuardConfig(IDEMPOTENCY_SECONDS, WRITE_THREADS), metrics, StoreError),
+            key.encode(),
+            timedelta(hours=settings.idempotency_hours),
+        ),
         limiter=make_rate_limiter(settings, metrics),
         settings=settings,
     )

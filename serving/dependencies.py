@@ -13,6 +13,7 @@ from serving.auth.verifiers import TokenVerifier
 from serving.decision_log import DecisionLog
 from serving.engine import Clock, RecommendationEngine
 from serving.guard import Guard
+from serving.idempotency import Idempotency
 from serving.ingest import EventIngestor
 from serving.loading import ItemTaker
 from serving.metrics import Metrics
@@ -47,6 +48,7 @@ class Services:
     """None: what is served stays."""
     tokens: TokenVerifier
     limiter: RateLimiter
+    idempotency: Idempotency
     settings: Settings
 
 
@@ -64,6 +66,7 @@ def require(scope: str) -> Callable[[Request, Credentials, ServicesDep], Awaitab
 
     async def authorise(request: Request, credentials: Credentials, services: ServicesDep) -> Principal:
         principal = await identify(credentials, services)
+        request.state.subject = principal.subject
         if principal.customer_id is None:
             await services.limiter.spend_client(request, principal.subject)
         else:
