@@ -26,15 +26,16 @@ from serving.metrics import Metrics
 from serving.middleware import RequestMiddleware
 from serving.models import ModelHolder
 from serving.overload import OverloadMiddleware
+from serving.paging import Pager
 from serving.problems import install_problem_handlers
 from serving.rate_limits import make_rate_limiter
 from serving.reading import AnswerSources, CustomerReader
 from serving.reload import Reloader, poll_forever
-from serving.routes import audit, catalogue, consents, events, health, recommendations
+from serving.routes import audit, catalogue, consents, decisions, events, health, recommendations
 from serving.schemas_catalogue import MAX_PUT_BYTES
 from serving.settings import Mode, Settings, read_settings
 from serving.store.database import StoreError
-from serving.tokens import TrackingSigner
+from serving.tokens import CursorSigner, Signers, TrackingSigner
 from serving.web.pages import ASSETS, static_files
 from serving.web.showcase import routes as page
 from serving.web.showcase.showcase import Showcase
@@ -92,7 +93,7 @@ def create_app(
     app.state.deprecations = DEPRECATIONS
     protect(app, settings, metrics)
     install_problem_handlers(app)
-    for module in (recommendations, events, consents, catalogue, audit, health):
+    for module in (recommendations, decisions, events, consents, catalogue, audit, health):
         app.include_router(module.router)
     app.include_router(page.router if settings.mode is Mode.LOCAL else page.door)
     app.mount(ASSETS, static_files())
@@ -129,16 +130,18 @@ def build_services(
 ) -> Services:
     """The parts of a running service."""
     key = settings.signing_key()
-    signer = TrackingSigner(key)
+    signers = Signers(TrackingSigner(key), CursorSigner(key))
     models = ModelHolder(components.model, metrics)
     customers = CustomerReader(components, metrics, settings.read_timeout_ms / 1000)
+    engine = RecommendationEngine(AnswerSources(models, customers), log, signers, metrics, clock)
     patience = GuardConfig(settings.write_timeout_ms / 1000, WRITE_THREADS)
     limits = EventLimits(timedelta(seconds=settings.max_future_seconds), timedelta(hours=settings.max_late_hours))
-    checker = EventChecker(signer, ErasedCustomers(Home(settings.home)), limits)
+    checker = EventChecker(signers.tracking, ErasedCustomers(Home(settings.home)), limits)
     source = components.source
     return Services(
         models=models,
-        engine=RecommendationEngine(AnswerSources(models, customers), log, signer, metrics, clock),
+        engine=engine,
+        pager=Pager(engine, models, log, components.store, signers.cursors),
         ingestor=EventIngestor(components, models, checker, metrics, clock),
         writes=Guard("sql_writes", patience, metrics, StoreError),
         log=log,

@@ -18,6 +18,7 @@ from serving.ingest import EventIngestor
 from serving.loading import ItemTaker
 from serving.metrics import Metrics
 from serving.models import ModelHolder
+from serving.paging import Pager
 from serving.problems import RETRY_AFTER_SECONDS, ProblemError
 from serving.rate_limits import RateLimiter
 from serving.reload import Reloader
@@ -35,6 +36,7 @@ class Services:
 
     models: ModelHolder
     engine: RecommendationEngine
+    pager: Pager
     ingestor: EventIngestor
     writes: Guard
     """Through which apps write into the SQL store."""
