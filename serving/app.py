@@ -20,22 +20,24 @@ from serving.erased import ErasedCustomers
 from serving.event_checks import EventChecker, EventLimits
 from serving.guard import Guard, GuardConfig, UnavailableError
 from serving.headers import API_VERSION, default_headers
+from serving.idempotency import Idempotency
 from serving.ingest import EventIngestor
 from serving.loading import Components
 from serving.metrics import Metrics
 from serving.middleware import RequestMiddleware
 from serving.models import ModelHolder
 from serving.overload import OverloadMiddleware
+from serving.paging import Pager
 from serving.problems import install_problem_handlers
 from serving.rate_limits import make_rate_limiter
 from serving.reading import AnswerSources, CustomerReader
 from serving.reload import Reloader, poll_forever
-from serving.routes import audit, campaigns, catalogue, consents, events, health, recommendations
+from serving.routes import audit, campaigns, catalogue, consents, decisions, events, health, recommendations
 from serving.schemas_catalogue import MAX_PUT_BYTES
 from serving.settings import Mode, Settings, read_settings
 from serving.store.database import StoreError
 from serving.store.quarantine import Quarantine
-from serving.tokens import TrackingSigner
+from serving.tokens import CursorSigner, Signers, TrackingSigner
 from serving.web.pages import ASSETS, static_files
 from serving.web.showcase import routes as page
 from serving.web.showcase.showcase import Showcase
@@ -43,6 +45,8 @@ from serving.web.showcase.showcase import Showcase
 WRITE_THREADS = 4
 RELEASE_SECONDS = 5.0
 """How often quarantined events are looked at."""
+IDEMPOTENCY_SECONDS = 1.0
+"""How long a request with an Idempotency-Key waits for the store; then it is answered without its promise."""
 DESCRIPTION = """Ranked products and creatives for a bank's customers, with the reasons for them.
 
 The customer is the one that the bearer token names. Errors are problem details (RFC 9457)."""
@@ -77,6 +81,7 @@ def create_app(
         services.workshop.runner.close()
         await services.limiter.close()
         services.engine.close()
+        services.idempotency.close()
         services.writes.close()
         log.close()
         components.store.close()
@@ -93,7 +98,7 @@ def create_app(
     app.state.deprecations = DEPRECATIONS
     protect(app, settings, metrics)
     install_problem_handlers(app)
-    for module in (recommendations, events, consents, catalogue, campaigns, audit, health):
+    for module in (recommendations, decisions, events, consents, catalogue, campaigns, audit, health):
         app.include_router(module.router)
     app.include_router(page.router if settings.mode is Mode.LOCAL else page.door)
     app.mount(ASSETS, static_files())
@@ -150,17 +155,19 @@ def build_services(
 ) -> Services:
     """The parts of a running service."""
     key = settings.signing_key()
-    signer = TrackingSigner(key)
+    signers = Signers(TrackingSigner(key), CursorSigner(key))
     models = ModelHolder(components.model, metrics)
     customers = CustomerReader(components, metrics, settings.read_timeout_ms / 1000)
+    engine = RecommendationEngine(AnswerSources(models, customers), log, signers, metrics, clock)
     patience = GuardConfig(settings.write_timeout_ms / 1000, WRITE_THREADS)
     limits = EventLimits(timedelta(seconds=settings.max_future_seconds), timedelta(hours=settings.max_late_hours))
     quarantine = Quarantine(components.store, settings.home / JOURNAL_FOLDER)
-    checker = EventChecker(signer, ErasedCustomers(Home(settings.home)), limits, quarantine)
+    checker = EventChecker(signers.tracking, ErasedCustomers(Home(settings.home)), limits, quarantine)
     source = components.source
     return Services(
         models=models,
-        engine=RecommendationEngine(AnswerSources(models, customers), log, signer, metrics, clock),
+        engine=engine,
+        pager=Pager(engine, models, log, components.store, signers.cursors),
         ingestor=EventIngestor(components, models, checker, metrics, clock),
         writes=Guard("sql_writes", patience, metrics, StoreError),
         log=log,
@@ -170,6 +177,12 @@ def build_services(
         catalogue=components.catalogue,
         reloader=None if source is None else Reloader(models, source, metrics),
         tokens=make_verifier(settings, metrics),
+        idempotency=Idempotency(
+            components.store,
+            Guard("idempotency", GuardConfig(IDEMPOTENCY_SECONDS, WRITE_THREADS), metrics, StoreError),
+            key.encode(),
+            timedelta(hours=settings.idempotency_hours),
+        ),
         limiter=make_rate_limiter(settings, metrics),
         settings=settings,
         workshop=open_workshop(settings, components.store, models, clock),

@@ -68,6 +68,8 @@ class Settings(BaseSettings):
     """How long requests are counted together."""
     rate_limit_redis_url: SecretStr | None = None
     """Where they are counted so that it holds across workers; None: every worker counts for itself."""
+    idempotency_hours: int = Field(default=24, ge=1)
+    """How long an answer is given again to who asks again with the same Idempotency-Key."""
     database_url: str | None = None
     """SQLAlchemy URL of the SQL store; None: SQLite in the home."""
     sqlite_synchronous: Synchronous = "NORMAL"

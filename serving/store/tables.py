@@ -334,3 +334,23 @@ campaign_messages = Table(
     Index("campaign_messages_by_campaign", "campaign_id", "state"),
     Index("campaign_messages_by_customer", "customer_id", "state"),
 )
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    METADATA,
+    Column("key", String(64), primary_key=True),  # keyed digest of who asked, what for, and the key that he sent
+    Column("request", String(64), nullable=False),  # digest of the body
+    Column("claimed_by", String(32), nullable=False),  # the request that works on it
+    Column("lease_until", UtcTime, nullable=False),  # until when it counts as being worked on
+    Column("answer", LargeBinary),  # null: not yet
+    Column("expires_at", UtcTime, nullable=False),
+    Index("idempotency_keys_by_end", "expires_at"),
+)
+
+idempotency_customers = Table(
+    "idempotency_customers",
+    METADATA,
+    Column("key", String(64), primary_key=True),
+    Column("customer_id", String, primary_key=True),  # whom the answer is about: it goes with him
+    Index("idempotency_customers_by_customer", "customer_id"),
+)
