@@ -9,13 +9,17 @@ from fastapi import FastAPI
 
 from recsys.home import Home
 from serving.auth.exposure import check_exposure, make_verifier
+from serving.bounds import BodyLimitMiddleware, LocalOnlyMiddleware
+from serving.campaigns.opening import open_workshop
 from serving.champion import load_components
 from serving.decision_log import JOURNAL_FOLDER, DecisionLog
 from serving.dependencies import Services
+from serving.deprecations import DEPRECATIONS
 from serving.engine import Clock, RecommendationEngine, utc_now
 from serving.erased import ErasedCustomers
 from serving.event_checks import EventChecker, EventLimits
 from serving.guard import Guard, GuardConfig
+from serving.headers import API_VERSION, default_headers
 from serving.ingest import EventIngestor
 from serving.loading import Components
 from serving.metrics import Metrics
@@ -23,9 +27,11 @@ from serving.middleware import RequestMiddleware
 from serving.models import ModelHolder
 from serving.overload import OverloadMiddleware
 from serving.problems import install_problem_handlers
+from serving.rate_limits import make_rate_limiter
 from serving.reading import AnswerSources, CustomerReader
 from serving.reload import Reloader, poll_forever
-from serving.routes import audit, catalogue, consents, events, health, recommendations
+from serving.routes import audit, campaigns, catalogue, consents, events, health, recommendations
+from serving.schemas_catalogue import MAX_PUT_BYTES
 from serving.settings import Mode, Settings, read_settings
 from serving.store.database import StoreError
 from serving.tokens import TrackingSigner
@@ -34,7 +40,6 @@ from serving.web.showcase import routes as page
 from serving.web.showcase.showcase import Showcase
 
 WRITE_THREADS = 4
-API_VERSION = "1.0.0"
 DESCRIPTION = """Ranked products and creatives for a bank's customers, with the reasons for them.
 
 The customer is the one that the bearer token names. Errors are problem details (RFC 9457)."""
@@ -66,20 +71,40 @@ def create_app(
         services.ingestor.apply_all_pending()
         async with reloading(services.reloader, settings.reload_seconds):
             yield
+        services.workshop.runner.close()
+        await services.limiter.close()
         services.engine.close()
         services.writes.close()
         log.close()
         components.store.close()
 
-    app = FastAPI(title="Recommendations", version=API_VERSION, description=DESCRIPTION, lifespan=lifespan)
-    app.add_middleware(OverloadMiddleware, limit=settings.max_in_progress, metrics=metrics)
-    app.add_middleware(RequestMiddleware, metrics=metrics)
+    docs = settings.mode is Mode.LOCAL if settings.docs is None else settings.docs
+    app = FastAPI(
+        title="Recommendations",
+        version=API_VERSION,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        openapi_url="/openapi.json" if docs else None,
+        redoc_url=None,
+    )
+    app.state.deprecations = DEPRECATIONS
+    protect(app, settings, metrics)
     install_problem_handlers(app)
-    for module in (recommendations, events, consents, catalogue, audit, health):
+    for module in (recommendations, events, consents, catalogue, campaigns, audit, health):
         app.include_router(module.router)
     app.include_router(page.router if settings.mode is Mode.LOCAL else page.door)
     app.mount(ASSETS, static_files())
     return app
+
+
+def protect(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
+    """What every request passes, the last one first."""
+    app.add_middleware(OverloadMiddleware, limit=settings.max_in_progress, metrics=metrics)
+    larger = {"/v1/catalogue/": MAX_PUT_BYTES}
+    app.add_middleware(BodyLimitMiddleware, default=settings.max_body_kb << 10, larger=larger)
+    if settings.mode is Mode.LOCAL:
+        app.add_middleware(LocalOnlyMiddleware)
+    app.add_middleware(RequestMiddleware, metrics=metrics, defaults=default_headers(settings.mode))
 
 
 @asynccontextmanager
@@ -121,6 +146,9 @@ def build_services(
         catalogue=components.catalogue,
         reloader=None if source is None else Reloader(models, source, metrics),
         tokens=make_verifier(settings, metrics),
+        limiter=make_rate_limiter(settings, metrics),
+        settings=settings,
+        workshop=open_workshop(settings, components.store, models, clock),
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from recsys.modeling.reader import ModelReader
 from recsys.ranking.boosted import BoostedRanker, RankingRows
-from recsys.ranking.features import Asked, FeatureBuilder, Pairs, source_scores
+from recsys.ranking.features import Asked, FeatureBuilder, Pairs, likenesses
 from recsys.ranking.interest import Interest, InterestConfig, InterestTables, interest_features
 from recsys.ranking.profiles import Profiles
 from recsys.ranking.tables import ItemTables, numeric_names
@@ -76,7 +76,7 @@ class InterestFitter:
         pairs = Pairs(*np.nonzero(self._drawn(allowed, relevant)))
         inputs = self._inputs
         builder = FeatureBuilder(items, inputs.event_types, numeric_names(inputs.products))
-        shared = builder.build(asked, source_scores(items, asked), pairs)
+        shared = builder.build(asked, likenesses(items, asked), pairs)
         names, values = interest_features(self.tables, items, asked, shared, pairs, inputs.event_types)
         return Example(RankingRows(values, relevant[pairs].astype(np.float32), pairs.customer), names)
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from recsys.campaigns.brief import ENGINE, Brief, BriefError
 from recsys.campaigns.holdouts import draw
-from recsys.campaigns.source import CustomerSource, History, Scores
+from recsys.campaigns.source import History, RuleSource, Scores
 from recsys.policy.facts import BoolArray, ContentFacts, primary
 from recsys.schema import CONTENT_ID, CUSTOMER_ID, PRODUCT_ID
 
@@ -38,7 +38,7 @@ class Offers:
     """[N] float64: what a conversion is worth, in money."""
 
     @classmethod
-    def of(cls, brief: Brief, source: CustomerSource) -> "Offers":
+    def of(cls, brief: Brief, source: RuleSource) -> "Offers":
         """What the brief asks for, of what the bank has.
 
         Raises:
@@ -130,7 +130,7 @@ class Reachable(NamedTuple):
     slot: np.ndarray
     """[B] int64: the slot of each customer's first message."""
     slots: int
-    source: CustomerSource
+    source: RuleSource
 
 
 def first_slots(customers: Sequence[str], brief: Brief, slots: int) -> np.ndarray:
@@ -138,7 +138,7 @@ def first_slots(customers: Sequence[str], brief: Brief, slots: int) -> np.ndarra
     return np.array([int(draw(brief.salt, f"slot:{brief.campaign_id}", name) * slots) for name in customers], np.int64)
 
 
-def campaign_products(brief: Brief, source: CustomerSource) -> np.ndarray:
+def campaign_products(brief: Brief, source: RuleSource) -> np.ndarray:
     """[P] int64: the campaign's products as positions in the catalogue, in rising order.
 
     Raises:
@@ -159,7 +159,7 @@ def campaign_products(brief: Brief, source: CustomerSource) -> np.ndarray:
     return np.flatnonzero(np.isin(source.products.category, list(brief.categories)))
 
 
-def in_app_channels(brief: Brief, source: CustomerSource) -> list[str]:
+def in_app_channels(brief: Brief, source: RuleSource) -> list[str]:
     """The brief's channels on which nothing is sent: what is meant for a customer waits there until he comes.
 
     Raises:
@@ -175,7 +175,7 @@ def in_app_channels(brief: Brief, source: CustomerSource) -> list[str]:
     return found
 
 
-def may_be_credit(brief: Brief, source: CustomerSource) -> bool:
+def may_be_credit(brief: Brief, source: RuleSource) -> bool:
     """Whether a message of the campaign can be about credit."""
     return bool(source.policy.credits(source.products)[campaign_products(brief, source)].any())
 
@@ -186,7 +186,7 @@ def effect_of(history: History) -> float:
     return share.mean if share is not None and share.low > 0 else 1.0
 
 
-def _margins(source: CustomerSource, products: np.ndarray) -> np.ndarray:
+def _margins(source: RuleSource, products: np.ndarray) -> np.ndarray:
     """[N] the catalogue's values; of investments the average one, because margin may not rank them (domain.md)."""
     stated = source.products.columns.get("value")
     if stated is None:

@@ -43,8 +43,8 @@ class Groups(NamedTuple):
     """[B] object: the group's name; None where it is not known."""
 
 
-class CustomerSource(Protocol):
-    """A bank and its champion."""
+class RuleSource(Protocol):
+    """A bank, its catalogue and its rules: enough to say who may be contacted at all."""
 
     as_of: datetime
     """What is known: nothing later than this."""
@@ -53,8 +53,6 @@ class CustomerSource(Protocol):
     """N products in the champion's order."""
     contents: pl.DataFrame
     """C creatives in the champion's order, the canonical columns."""
-    versions: Mapping[str, str]
-    """Of the model, the policy pack, the features and the data."""
 
     def fields(self) -> AudienceFields:
         """What an audience may ask about."""
@@ -70,6 +68,13 @@ class CustomerSource(Protocol):
 
     def facts(self, customers: Sequence[str]) -> CustomerFacts:
         """What the rules know of B customers."""
+
+
+class CustomerSource(RuleSource, Protocol):
+    """A bank and its champion."""
+
+    versions: Mapping[str, str]
+    """Of the model, the policy pack, the features and the data."""
 
     def scores(self, customers: Sequence[str], segments: Sequence[str], allowed: BoolArray) -> Scores:
         """What the champion says of customers who agree to profiling; `allowed` is [B, N]."""

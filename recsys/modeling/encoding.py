@@ -50,6 +50,8 @@ class EncodingConfig(BaseConfig):
     """The most frequent categories that are kept of a column."""
     ignore: tuple[str, ...] = ("product_attributes__status", "content_attributes__status")
     """Columns (`<view>__<column>`) that rules read and models must not."""
+    history: bool = True
+    """False: the model never sees what a customer did before, only what the other views say; for ablations."""
 
 
 class ColumnEncoding(BaseConfig):

@@ -100,6 +100,7 @@ class ModelReader:
     def read_histories(self, columns: Columns, n: int) -> HistoryArrays:
         """Reads N histories from the columns of `customer_history`."""
         width = self.inputs.history_length
+        columns = columns if self.inputs.reads_history else {}
         product, content, event_type, timestamp = (_flatten(columns.get(key), n, width) for key in _HISTORY_KEYS)
         lengths = timestamp.lengths
         return HistoryArrays(

@@ -67,9 +67,8 @@ class CampaignDesk:
         """
         read = read_plan(plan)
         kept = {"name": read.brief.name, "plan": str(plan.resolve()), "totals": read.summary["totals"]}
-        submission = Submission(
-            read.brief.campaign_id, author, read.digest, read.brief.ends.astimezone(UTC), kept, read.variants
-        )
+        starts, ends = read.brief.starts.astimezone(UTC), read.brief.ends.astimezone(UTC)
+        submission = Submission(read.brief.campaign_id, author, read.digest, ends, kept, read.variants, starts)
         return self._campaigns.submit(submission, self._clock())
 
     def approve(self, plan: Path, approver: str) -> Campaign:

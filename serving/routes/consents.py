@@ -3,9 +3,10 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Request
 
-from serving.dependencies import ConsentWriter, ServicesDep, authorised_customer
+from serving.dependencies import ConsentWriter, ServicesDep, one_customer
+from serving.deprecations import note_fields
 from serving.guard import UnavailableError
 from serving.problems import RETRY_AFTER_SECONDS, ProblemError, problem_responses
 from serving.schemas import ConsentBatch, ConsentOut, ConsentResponse, Identifier
@@ -22,6 +23,7 @@ CustomerPath = Annotated[Identifier, Path(description="Whose", examples=["c00000
         HTTPStatus.BAD_REQUEST,
         HTTPStatus.UNAUTHORIZED,
         HTTPStatus.FORBIDDEN,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
         HTTPStatus.TOO_MANY_REQUESTS,
         HTTPStatus.SERVICE_UNAVAILABLE,
@@ -30,13 +32,13 @@ CustomerPath = Annotated[Identifier, Path(description="Whose", examples=["c00000
 async def put_consents(
     customer_id: CustomerPath,
     body: ConsentBatch,
-    response: Response,
+    request: Request,
     principal: ConsentWriter,
     services: ServicesDep,
 ) -> ConsentResponse:
     """Counts from the very next request on. An answer that is older than a stored one changes nothing."""
-    authorised_customer(principal, customer_id)
-    response.headers["Cache-Control"] = "private, no-store"
+    note_fields(request, body)
+    await one_customer(request, principal, customer_id, services)
     now = services.clock()
     if any(consent.given_at is not None and consent.given_at > now for consent in body.consents):
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "consents: given_at is in the future")

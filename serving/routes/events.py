@@ -2,10 +2,11 @@
 
 from http import HTTPStatus
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request
 
 from recsys.errors import HomeError
 from serving.dependencies import ServicesDep, Writer, authorised_customer
+from serving.deprecations import note_fields
 from serving.guard import UnavailableError
 from serving.problems import RETRY_AFTER_SECONDS, ProblemError, problem_responses
 from serving.schemas import EventBatch, EventResponse
@@ -20,16 +21,17 @@ router = APIRouter(prefix="/v1", tags=["events"])
         HTTPStatus.BAD_REQUEST,
         HTTPStatus.UNAUTHORIZED,
         HTTPStatus.FORBIDDEN,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
         HTTPStatus.TOO_MANY_REQUESTS,
         HTTPStatus.SERVICE_UNAVAILABLE,
     ),
 )
-async def take_events(body: EventBatch, response: Response, principal: Writer, services: ServicesDep) -> EventResponse:
+async def take_events(body: EventBatch, request: Request, principal: Writer, services: ServicesDep) -> EventResponse:
     """Stores each event once per `event_id`. What is accepted is durable, and the next answer knows it."""
+    note_fields(request, body)
     for customer_id in {event.customer_id for event in body.events}:
         authorised_customer(principal, customer_id)
-    response.headers["Cache-Control"] = "private, no-store"
     try:
         # In a thread: a batch writes to two stores, which must not hold up the answers to others.
         return await services.writes.call(services.ingestor.ingest, body.events)
