@@ -100,7 +100,8 @@ def create_app(
     install_problem_handlers(app)
     for module in (recommendations, decisions, events, consents, catalogue, campaigns, audit, health):
         app.include_router(module.router)
-    app.include_router(page.router if settings.mode is Mode.LOCAL else page.door)
+    for router in page.LOCAL if settings.mode is Mode.LOCAL else page.PRODUCTION:
+        app.include_router(router)
     app.mount(ASSETS, static_files())
     return app
 
