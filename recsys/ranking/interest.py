@@ -80,8 +80,9 @@ class Interest:
             return np.zeros(0, np.float32)
         names, values = interest_features(self.tables, self.items, asked, shared, pairs, self.config.event_types)
         place = {name: column for column, name in enumerate(names)}
-        chosen = values[:, [place[name] for name in self.config.features]]
-        return self.model.predict(chosen, self.config.rounds)
+        if tuple(names) != self.config.features:
+            values = values[:, [place[name] for name in self.config.features]]
+        return self.model.predict(values, self.config.rounds)
 
 
 def interest_features(
