@@ -1,4 +1,7 @@
-"""Fits the ranker of new products, with settings from a drill: known products are taken as if nobody had touched them."""
+"""Fits the ranker of new products, with settings from a drill.
+
+In the drill some of the known products are taken as if nobody had touched them, and customers are asked about those.
+"""
 
 from collections.abc import Iterator
 

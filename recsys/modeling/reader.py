@@ -160,7 +160,10 @@ class _FlatLists(NamedTuple):
 
 
 def _flatten(values: Values | None, n: int, width: int | None) -> _FlatLists:
-    """The last `width` entries of each list (all where None); a missing list is empty. Online rows are read without polars."""
+    """The last `width` entries of each list (all where None); a missing list is empty.
+
+    Online rows are read without polars.
+    """
     if values is None:
         return _FlatLists([], np.zeros(n, np.int64))
     if isinstance(values, pl.Series):

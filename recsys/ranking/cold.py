@@ -1,9 +1,9 @@
 """Products that nobody has touched yet, ranked among themselves from their content alone.
 
 What customers did with the known products is smoothed to its low-rank part and carried over to new ones by kernel ridge
-regression from content: popularity and taste at once, since who takes up much counts much. All of it comes to one matrix
-from known to new products, which is summed over everything that a customer ever took up. C new products, P products in
-all, W known ones, B customers.
+regression from content: popularity and taste at once, since who takes up much counts much. All of it comes to one
+matrix from known to new products, which is summed over everything that a customer ever took up. C new products, P
+products in all, W known ones, B customers.
 """
 
 from typing import NamedTuple
@@ -29,7 +29,7 @@ _FACTORS = 32
 class ColdConfig(BaseConfig):
     """What the kernel of content listens to: chosen on validation."""
 
-    sources: dict[str, float] = {}
+    sources: dict[str, float] = Field(default_factory=dict)
     """Group of embeddings to its weight; one that is not named has the weight 1."""
     numbers: bool = True
     """Whether products far apart in their numbers are unlike each other."""
