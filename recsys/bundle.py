@@ -35,7 +35,7 @@ from recsys.ranking.tables import ItemTables
 from recsys.retrieval.popularity import Popularity, PopularityConfig
 from recsys.schema import PolicyName
 
-BUNDLE_FORMAT = 3
+BUNDLE_FORMAT = 4
 SELECTION = "selection"
 _MANIFEST = "manifest.json"
 _WEIGHTS = "weights.safetensors"
@@ -43,7 +43,6 @@ _VECTORS = "vectors.safetensors"
 _TABLES = "item_tables.safetensors"
 _RANKER = "ranker.txt"
 _INTEREST = "interest.txt"
-_COLD = "cold.txt"
 _RESPONSE_TABLES = "response_items.safetensors"
 _COLD_TABLES = "cold.safetensors"
 _INTEREST_TABLES = "interest.safetensors"
@@ -143,7 +142,6 @@ class Bundle(NamedTuple):
                 save_arrays(self.ranking.interest.tables.to_arrays(), temporary / _INTEREST_TABLES)
         if self.cold is not None:
             save_arrays(self.cold.tables.to_arrays(), temporary / _COLD_TABLES)
-            (temporary / _COLD).write_text(self.cold.model.text)
         if self.contents is not None and self.content_popularity is not None:
             self.contents.write_parquet(temporary / "contents.parquet")
             _save_popularity(self.content_popularity, temporary / "content_popularity.safetensors")
@@ -208,8 +206,7 @@ def _load_ranking(folder: Path, manifest: BundleManifest) -> Ranking | None:
 def _load_cold(folder: Path, config: ColdConfig | None) -> ColdRanker | None:
     if config is None:
         return None
-    tables = ColdTables.from_arrays(load_arrays(folder / _COLD_TABLES))
-    return ColdRanker(tables, BoostedRanker((folder / _COLD).read_text()), config)
+    return ColdRanker(ColdTables.from_arrays(load_arrays(folder / _COLD_TABLES)), config)
 
 
 def _load_response(folder: Path, manifest: BundleManifest) -> ResponseModel | None:
