@@ -1,7 +1,7 @@
 """What each part of the model is worth: the recipe trained again without it, on the same questions and seeds."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +40,8 @@ class Outcome:
     """[Q]."""
     seconds: float
     """Mean of the seeds."""
+    missing: dict[str, np.ndarray] = field(default_factory=dict)
+    """Modality to [S, Q] NDCG with it missing in serving."""
 
 
 def variants_of(manifest: FeatureManifest) -> list[Variant]:
@@ -119,6 +121,9 @@ def measure(
                 ndcg=np.stack([evaluation.per_query[MODEL].ndcg for evaluation, _ in runs]),
                 popularity=runs[0][0].per_query[POPULARITY].ndcg,
                 seconds=float(np.mean([seconds for _, seconds in runs])),
+                missing={
+                    name: np.stack([evaluation.missing[name] for evaluation, _ in runs]) for name in runs[0][0].missing
+                },
             )
         )
     return outcomes
@@ -152,7 +157,35 @@ def report_ablation(outcomes: Sequence[Outcome], config: EvaluationConfig) -> di
             }
         )
     popularity = interval_json(bootstrap_mean(outcomes[0].popularity, config.bootstrap_samples))
-    return {"k": config.k, "seeds": len(outcomes[0].ndcg), "popularity": popularity, "variants": rows}
+    return {
+        "k": config.k,
+        "seeds": len(outcomes[0].ndcg),
+        "popularity": popularity,
+        "variants": rows,
+        "missing": _missing(by_name, config),
+    }
+
+
+def _missing(by_name: dict[str, Outcome], config: EvaluationConfig) -> list[dict[str, Any]]:
+    """Each modality that the default loses only in serving, beside the variant that was trained without it.
+
+    Above zero, it pays to have learned with what is missing now.
+    """
+    default = by_name.get(DEFAULT)
+    rows = []
+    for name, served in ({} if default is None else default.missing).items():
+        trained = by_name.get(f"no {name}")
+        if trained is None or trained.variant.group != "modality":
+            continue
+        pair = served.mean(axis=0), trained.ndcg.mean(axis=0)
+        rows.append(
+            {
+                "modality": name,
+                "ndcg": interval_json(bootstrap_mean(pair[0], config.bootstrap_samples)),
+                "minus_trained_without": interval_json(bootstrap_difference(*pair, config.bootstrap_samples)),
+            }
+        )
+    return rows
 
 
 def to_markdown(report: dict[str, Any]) -> str:
@@ -176,6 +209,17 @@ def to_markdown(report: dict[str, Any]) -> str:
             f"| {row['variant']} | {_interval(row['ndcg'])} | {worth} | {row['beside'] or ''} | {spread} "
             f"| {row['seconds']:,.0f} |"
         )
+    if report.get("missing"):
+        lines += [
+            "",
+            "A modality that is missing in serving only, and the same minus the variant that was trained without it:",
+            "",
+            f"| missing in serving | NDCG@{report['k']} | minus trained without |",
+            "|---|---|---|",
+        ]
+    for row in report.get("missing", []):
+        pair = _interval(row["ndcg"]), _interval(row["minus_trained_without"], "+")
+        lines.append(f"| {row['modality']} | {pair[0]} | {pair[1]} |")
     return "\n".join(lines) + "\n"
 
 

@@ -49,7 +49,9 @@ def plan_images(sources: Sources) -> ViewPlan | None:
     if not sent and all(item_pictures(sources, table) is None for table, _ in _ITEMS):
         return None
     projection = orthogonal_projection(encodings.image_encoder.dim, sources.config.customer_image_dim)
-    columns = [column for names in (_NAMES, *((_SENT_NAMES,) if sent else ())) for column in _columns(names, projection)]
+    columns = [
+        column for names in (_NAMES, *((_SENT_NAMES,) if sent else ())) for column in _columns(names, projection)
+    ]
     view = FeatureView(name=ViewName.CUSTOMER_IMAGES, entity=Entity.CUSTOMER, columns=tuple(columns))
     half_life = timedelta(days=sources.config.image_half_life_days)
 
@@ -87,7 +89,11 @@ def _pictures(sources: Sources, customers: CustomerRange, *, sent: bool) -> pl.D
     if sent:
         messages = customers.of(sources.dataset.scan(Table.MESSAGES))
         path = pl.coalesce(sources.dataset.image_columns(Table.MESSAGES)).alias(PICTURE)
-        parts.append(messages.select(CUSTOMER_ID, EVENT_TIMESTAMP, path, pl.col(MESSAGE_ID).alias("tie"), pl.lit(True).alias(_SENT)))
+        parts.append(
+            messages.select(
+                CUSTOMER_ID, EVENT_TIMESTAMP, path, pl.col(MESSAGE_ID).alias("tie"), pl.lit(True).alias(_SENT)
+            )
+        )
     pictures = pl.concat(parts).filter(pl.col(PICTURE).is_not_null())
     profiled = sources.consent.keep_now(pictures, Purpose.PROFILING)
     allowed = sources.consent.keep_at_the_time(profiled, Purpose.IMAGE_ANALYSIS)

@@ -77,7 +77,9 @@ def transaction_rows(transactions: pl.DataFrame, categories: Sequence[Category])
     cents = (pl.col("amount") * _CENTS).round().cast(pl.Int64)
     out = (-cents).clip(lower_bound=0)
     paid = pl.col("amount") < 0
-    payments = [(paid & pl.col(_CATEGORY).is_in(list(c.members))).sum().cast(pl.Int64).alias(c.slug) for c in categories]
+    payments = [
+        (paid & pl.col(_CATEGORY).is_in(list(c.members))).sum().cast(pl.Int64).alias(c.slug) for c in categories
+    ]
     days = (
         transactions.lazy()
         .group_by(CUSTOMER_ID, pl.col(EVENT_TIMESTAMP).dt.truncate("1d").alias("day"))
