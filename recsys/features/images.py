@@ -1,8 +1,8 @@
 """customer_images: pictures that the customer engaged with or sent, one row per picture, pooled up to it.
 
 What he sent is pooled once more by itself: it says what he needs, and is few beside all that he was shown and opened,
-which says what he likes to look at. A positive event shows interest in the picture of its content, or of its product where the content has none; both as
-they were at that time. No profile photos: domain.md, Consent and privacy.
+which says what he likes to look at. A positive event shows interest in the picture of its content, or of its product
+where the content has none; both as they were at that time. No profile photos: domain.md, Consent and privacy.
 """
 
 from collections.abc import Iterator

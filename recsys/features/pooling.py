@@ -69,14 +69,12 @@ def pooled_rows(
     """
     groups = rows[CUSTOMER_ID].rle_id().to_numpy()
     times = rows[EVENT_TIMESTAMP].dt.epoch("us").to_numpy()
-    pooled_in = np.ones(len(groups), bool) if counts is None else counts
-    pooled = normalised(
-        decayed_sums(vectors * pooled_in[:, None], groups, times, half_life / timedelta(microseconds=1))
-    )
-    number = np.cumsum(pooled_in)
-    starts = group_starts(groups)
-    number = number - (number - pooled_in)[starts] if len(groups) else number
-    last = np.maximum.accumulate(np.where(pooled_in, np.arange(len(groups)), 0)) if len(groups) else starts
+    counted = np.ones(len(groups), bool) if counts is None else counts
+    sums = decayed_sums(vectors * counted[:, None], groups, times, half_life / timedelta(microseconds=1))
+    pooled = normalised(sums)
+    so_far = np.cumsum(counted)
+    number = so_far - (so_far - counted)[group_starts(groups)]
+    last = np.maximum.accumulate(np.where(counted, np.arange(len(groups)), 0))
     seconds = rows[EVENT_TIMESTAMP].dt.epoch("s")
     some = pl.Series(number > 0)
     for first in range(0, len(groups), _CHUNK_ROWS):

@@ -1,9 +1,10 @@
 """Affinity: a bilinear model of which products customers with such columns take up, one part a modality.
 
 Trees find it hard to see that a text about travelling goes with a travel card: that is a product of two embeddings. A
-matrix between what the customer is and what the product is says it in one number. Each modality has its own part,
-which is nothing where it is missing. So a product that nobody has touched has
-all of it but a bias. Letters: N customers, P products, G groups of columns, D a group's width, K the products' width.
+matrix between what the customer is and what the product is says it in one number. Each modality has its own part, which
+is nothing where it is missing; and a product that nobody has touched has a place by what it is.
+
+Letters: N customers, P products, E labels, D a group's width, K the products' width.
 """
 
 from typing import NamedTuple
