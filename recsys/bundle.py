@@ -24,9 +24,10 @@ from torch import Tensor
 from recsys.config import BaseConfig
 from recsys.errors import ModelError
 from recsys.modeling.two_tower import ModelInputs, TwoTowerConfig
+from recsys.ranking.affinity import Affinity
 from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.cold import ColdConfig, ColdRanker, ColdTables
-from recsys.ranking.interest import Interest, InterestTables
+from recsys.ranking.interest import Interest, InterestTables, Matched
 from recsys.ranking.profiles import Profiles
 from recsys.ranking.response import ResponseConfig, ResponseModel
 from recsys.ranking.response_files import load_response, save_response
@@ -139,7 +140,7 @@ class Bundle(NamedTuple):
             (temporary / _RANKER).write_text(self.ranking.ranker.text)
             if self.ranking.interest is not None:
                 (temporary / _INTEREST).write_text(self.ranking.interest.model.text)
-                save_arrays(self.ranking.interest.tables.to_arrays(), temporary / _INTEREST_TABLES)
+                save_arrays(self.ranking.interest.to_arrays(), temporary / _INTEREST_TABLES)
         if self.cold is not None:
             save_arrays(self.cold.tables.to_arrays(), temporary / _COLD_TABLES)
         if self.contents is not None and self.content_popularity is not None:
@@ -199,7 +200,9 @@ def _load_ranking(folder: Path, manifest: BundleManifest) -> Ranking | None:
         arrays, inputs = load_arrays(folder / _INTEREST_TABLES), manifest.inputs
         customers = Profiles.from_arrays("customers", arrays, inputs.customers.group_names())
         known = InterestTables.build(customers, arrays["products"], list(config.interest.products), inputs.customers)
-        interest = Interest(known, tables, BoostedRanker((folder / _INTEREST).read_text()), config.interest)
+        affinity = Affinity.from_arrays(arrays, inputs.customers.group_names())
+        matched = None if affinity is None else Matched(affinity, inputs.customers)
+        interest = Interest(known, tables, BoostedRanker((folder / _INTEREST).read_text()), config.interest, matched)
     return Ranking(tables, BoostedRanker((folder / _RANKER).read_text()), config, interest)
 
 
