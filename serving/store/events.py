@@ -122,9 +122,7 @@ def follow(consequences: Consequences, store: Store, connection: Connection) -> 
 def _view(row: EventRecord) -> View | None:
     if row.campaign_id is None or row.event_type != EventType.IMPRESSION:
         return None
-    return View(
-        row.campaign_id, row.customer_id, row.product_id, row.content_id, row.event_timestamp, row.received_at
-    )
+    return View(row.campaign_id, row.customer_id, row.product_id, row.content_id, row.event_timestamp, row.received_at)
 
 
 def _values(facts: Sequence[Fact], when: str) -> list[dict[str, Any]]:

@@ -104,14 +104,18 @@ class UpliftLearner:
                 model_final=_Trees(60, self._seed),
                 cv=GroupKFold(_FOLDS),
                 min_propensity=_CLIP,
+                allow_missing=True,
                 random_state=self._seed,
             )
         from econml.metalearners import TLearner, XLearner
 
         if self.kind == "t":
-            return TLearner(models=_Trees(seed=self._seed))
+            return TLearner(models=_Trees(seed=self._seed), allow_missing=True)
         return XLearner(
-            models=_Trees(seed=self._seed), cate_models=_Trees(60, self._seed), propensity_model=KnownPropensity()
+            models=_Trees(seed=self._seed),
+            cate_models=_Trees(60, self._seed),
+            propensity_model=KnownPropensity(),
+            allow_missing=True,
         )
 
 
