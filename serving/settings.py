@@ -24,6 +24,8 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     secret: SecretStr | None = Field(default=None, min_length=MINIMUM_SECRET)
     """Signs tokens; None: the home's own random key, for local use."""
+    copy_key: SecretStr | None = None
+    """Of the endpoint that rewrites campaigns' copy, where there is one."""
     database_url: str | None = None
     """SQLAlchemy URL of the SQL store; None: SQLite in the home."""
     sqlite_synchronous: Synchronous = "NORMAL"

@@ -1,5 +1,7 @@
 """Campaigns run forward in time by the simulator: the reported lift's interval covers the true lift."""
 
+import sys
+
 import numpy as np
 import polars as pl
 import pytest
@@ -135,8 +137,10 @@ def test_intervals_cover_the_true_lift_in_nine_of_ten_of_200_campaigns(
     alarms = np.mean([one.sample_ratio["alarm"] for one in reports])
     width = np.mean([one.lift.high - one.lift.low for one in reports])
     with capsys.disabled():
-        print(f"\n{len(customers)} customers, {len(plan.customer)} contacts; true lift {truth:+.3%}")
-        print(f"covered {plain:.1%}, with CUPED {adjusted:.1%}; mean width {width:.3%}; ratio alarms {alarms:.1%}")
+        sys.stderr.write(
+            f"\n{len(customers)} customers, {len(plan.customer)} contacts; true lift {truth:+.3%}; covered {plain:.1%}, "
+            f"with CUPED {adjusted:.1%}; mean width {width:.3%}; ratio alarms {alarms:.1%}\n"
+        )
     assert truth > 0
     assert plain >= 0.9
     assert adjusted >= 0.9

@@ -1,4 +1,4 @@
-"""Uplift from the drawn part of a history: the trials are fair, and a learner is used only where it is surely better."""
+"""Uplift from the drawn part of a history: fair trials, and a learner is used only where it is surely better."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
