@@ -138,8 +138,8 @@ def test_intervals_cover_the_true_lift_in_nine_of_ten_of_200_campaigns(
     width = np.mean([one.lift.high - one.lift.low for one in reports])
     with capsys.disabled():
         sys.stderr.write(
-            f"\n{len(customers)} customers, {len(plan.customer)} contacts; true lift {truth:+.3%}; covered {plain:.1%}, "
-            f"with CUPED {adjusted:.1%}; mean width {width:.3%}; ratio alarms {alarms:.1%}\n"
+            f"\n{len(customers)} customers, {len(plan.customer)} contacts; true lift {truth:+.3%}, "
+            f"covered {plain:.1%}, with CUPED {adjusted:.1%}; mean width {width:.3%}; ratio alarms {alarms:.1%}\n"
         )
     assert truth > 0
     assert plain >= 0.9
