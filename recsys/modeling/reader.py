@@ -69,6 +69,10 @@ class ModelReader:
         self._event_type = {name: index for index, name in enumerate(inputs.event_types, start=1)}
         self._channel = {name: index for index, name in enumerate(inputs.channels, start=1)}
 
+    def channel_index(self, name: str | None) -> int:
+        """The number of a channel; 0 for one that the model does not know."""
+        return self._channel.get(name or "", 0)
+
     def read_customers(self, columns: Columns, now: np.ndarray, channels: Sequence[str | None]) -> CustomerRows:
         """Reads N customers.
 

@@ -95,10 +95,10 @@ class Affinity(NamedTuple):
             optimiser.zero_grad()
             logits = inputs @ weights @ basis.T + bias
             value = torch.nn.functional.cross_entropy(logits, target) + config.l2 * (weights**2).sum()
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             return value
 
-        optimiser.step(loss)  # type: ignore[no-untyped-call]
+        optimiser.step(loss)
         edges = np.cumsum([block.shape[1] for block in blocks.values()])[:-1]
         parts = np.split(weights.detach().numpy(), edges)
         return cls(dict(zip(blocks, parts, strict=True)), products, bias.detach().numpy())
