@@ -41,6 +41,7 @@ from serving.tokens import CursorSigner, Signers, TrackingSigner
 from serving.web.pages import ASSETS, static_files
 from serving.web.showcase import routes as page
 from serving.web.showcase.showcase import Showcase
+from serving.web.studio.install import install_studio
 
 WRITE_THREADS = 4
 RELEASE_SECONDS = 5.0
@@ -102,6 +103,7 @@ def create_app(
         app.include_router(module.router)
     for router in page.LOCAL if settings.mode is Mode.LOCAL else page.PRODUCTION:
         app.include_router(router)
+    install_studio(app, settings)
     app.mount(ASSETS, static_files())
     return app
 
