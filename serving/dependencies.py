@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from time import perf_counter
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -10,17 +11,35 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from serving.auth.keys import KeysUnreadableError
 from serving.auth.verifiers import TokenVerifier
+from serving.campaigns.workshop import Workshop
 from serving.decision_log import DecisionLog
 from serving.engine import Clock, RecommendationEngine
 from serving.guard import Guard
+from serving.idempotency import Idempotency
 from serving.ingest import EventIngestor
 from serving.loading import ItemTaker
 from serving.metrics import Metrics
 from serving.models import ModelHolder
+from serving.paging import Pager
 from serving.problems import RETRY_AFTER_SECONDS, ProblemError
+from serving.rate_limits import RateLimiter
 from serving.reload import Reloader
+from serving.settings import Mode, Settings
 from serving.store.database import Store
-from serving.tokens import ANY_CUSTOMER, AUDIT, CATALOGUE, CONSENT, READ, WRITE, InvalidTokenError, Principal
+from serving.tokens import (
+    ANY_CUSTOMER,
+    AUDIT,
+    CAMPAIGNS_APPROVE,
+    CAMPAIGNS_READ,
+    CAMPAIGNS_WRITE,
+    CATALOGUE,
+    CONSENT,
+    METRICS,
+    READ,
+    WRITE,
+    InvalidTokenError,
+    Principal,
+)
 
 BEARER = HTTPBearer(auto_error=False, bearerFormat="JWT", description="`recsys token --customer ID` makes one")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
@@ -32,6 +51,7 @@ class Services:
 
     models: ModelHolder
     engine: RecommendationEngine
+    pager: Pager
     ingestor: EventIngestor
     writes: Guard
     """Through which apps write into the SQL store."""
@@ -44,6 +64,11 @@ class Services:
     reloader: Reloader | None
     """None: what is served stays."""
     tokens: TokenVerifier
+    limiter: RateLimiter
+    idempotency: Idempotency
+    settings: Settings
+    workshop: Workshop
+    """Campaigns."""
 
 
 async def get_services(request: Request) -> Services:
@@ -55,24 +80,53 @@ async def get_services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(get_services)]
 
 
-def require(scope: str) -> Callable[[Credentials, ServicesDep], Awaitable[Principal]]:
-    """A dependency that lets only tokens with `scope` pass."""
+def require(*scopes: str) -> Callable[[Request, Credentials, ServicesDep], Awaitable[Principal]]:
+    """A dependency that lets only tokens with one of `scopes` pass, as often as they may."""
 
-    async def authorise(credentials: Credentials, services: ServicesDep) -> Principal:
-        if credentials is None:
-            raise _unauthorised("a bearer token is required", "Bearer")
-        try:
-            principal = await services.tokens.verify(credentials.credentials)
-        except InvalidTokenError as error:
-            raise _unauthorised("the bearer token is not valid", 'Bearer error="invalid_token"') from error
-        except KeysUnreadableError as error:
-            retry = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "no token can be judged now", retry) from error
-        if scope not in principal.scopes:
-            raise ProblemError(HTTPStatus.FORBIDDEN, f"the token lacks the scope {scope}")
+    async def authorise(request: Request, credentials: Credentials, services: ServicesDep) -> Principal:
+        started = perf_counter()
+        principal = await identify(credentials, services)
+        request.state.subject = principal.subject
+        if principal.customer_id is None:
+            await services.limiter.spend_client(request, principal.subject)
+        else:
+            await services.limiter.spend_customer(request, principal.customer_id)
+        services.metrics.stages.labels("auth").observe(perf_counter() - started)
+        if principal.scopes.isdisjoint(scopes):
+            raise ProblemError(HTTPStatus.FORBIDDEN, f"the token lacks the scope {' or '.join(scopes)}")
         return principal
 
     return authorise
+
+
+def require_staff(*scopes: str) -> Callable[[Request, Credentials, ServicesDep], Awaitable[Principal]]:
+    """The same, and no customer's token, whatever it says."""
+    authorise = require(*scopes)
+
+    async def authorise_staff(request: Request, credentials: Credentials, services: ServicesDep) -> Principal:
+        principal = await authorise(request, credentials, services)
+        if principal.customer_id is not None:
+            raise ProblemError(HTTPStatus.FORBIDDEN, "this is for staff: a customer's token does not open it")
+        return principal
+
+    return authorise_staff
+
+
+async def identify(credentials: HTTPAuthorizationCredentials | None, services: Services) -> Principal:
+    """Who a request's token speaks for.
+
+    Raises:
+        ProblemError: 401 where there is none or it is not valid; 503 where nobody can say.
+    """
+    if credentials is None:
+        raise _unauthorised("a bearer token is required", "Bearer")
+    try:
+        return await services.tokens.verify(credentials.credentials)
+    except InvalidTokenError as error:
+        raise _unauthorised("the bearer token is not valid", 'Bearer error="invalid_token"') from error
+    except KeysUnreadableError as error:
+        retry = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "no token can be judged now", retry) from error
 
 
 Reader = Annotated[Principal, Depends(require(READ))]
@@ -80,6 +134,33 @@ Writer = Annotated[Principal, Depends(require(WRITE))]
 ConsentWriter = Annotated[Principal, Depends(require(CONSENT))]
 Auditor = Annotated[Principal, Depends(require(AUDIT))]
 CatalogueWriter = Annotated[Principal, Depends(require(CATALOGUE))]
+CampaignReader = Annotated[Principal, Depends(require_staff(CAMPAIGNS_READ, CAMPAIGNS_WRITE, CAMPAIGNS_APPROVE))]
+CampaignWriter = Annotated[Principal, Depends(require_staff(CAMPAIGNS_WRITE))]
+CampaignApprover = Annotated[Principal, Depends(require_staff(CAMPAIGNS_APPROVE))]
+CampaignStopper = Annotated[Principal, Depends(require_staff(CAMPAIGNS_WRITE, CAMPAIGNS_APPROVE))]
+"""Whoever may start a campaign or let it start may stop it."""
+
+
+async def metrics_reader(credentials: Credentials, services: ServicesDep) -> None:
+    """Lets operators pass: everybody in local mode, in production a token with the scope `metrics:read`."""
+    settings = services.settings
+    if settings.mode is Mode.LOCAL if settings.metrics_open is None else settings.metrics_open:
+        return
+    principal = await identify(credentials, services)
+    if METRICS not in principal.scopes:
+        raise ProblemError(HTTPStatus.FORBIDDEN, f"the token lacks the scope {METRICS}")
+
+
+async def one_customer(request: Request, principal: Principal, customer_id: str | None, services: Services) -> str:
+    """The customer that a request is about, who may be asked about only so often.
+
+    Raises:
+        ProblemError: see `authorised_customer`; 429 where a service asks about him too often.
+    """
+    customer = authorised_customer(principal, customer_id)
+    if principal.customer_id is None:  # a customer's own request was counted as his when he was let in
+        await services.limiter.spend_customer(request, customer)
+    return customer
 
 
 def authorised_customer(principal: Principal, customer_id: str | None) -> str:

@@ -1,8 +1,10 @@
 """Problem details (RFC 9457): what every error of the API looks like. Never an internal, never what was sent."""
 
 import logging
+import traceback
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -10,6 +12,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+
+from serving.headers import PRIVATE
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 5
@@ -38,11 +42,18 @@ class Problem(BaseModel):
 class ProblemError(Exception):
     """Ends a request with a problem."""
 
-    def __init__(self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        findings: Sequence[Finding] = (),
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.headers = headers
+        self.findings = findings
 
 
 def problem_responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
@@ -66,17 +77,18 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(Exception, _on_failure)
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)  # noqa: S101 - Starlette hands over what was registered
-    return respond(request, error.status, error.detail, headers=error.headers)
+    return respond(request, error.status, error.detail, error.findings, error.headers)
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
-    return respond(request, HTTPStatus(error.status_code), None, headers=error.headers)
+    status = HTTPStatus(error.status_code)
+    detail = error.detail if error.detail != status.phrase else None
+    return respond(request, status, detail, headers=error.headers)
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
@@ -87,8 +99,11 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     return respond(request, HTTPStatus.UNPROCESSABLE_ENTITY, "the request does not fit the contract", findings)
 
 
-async def _on_failure(request: Request, error: Exception) -> Response:
-    LOGGER.error("request %s failed: %s", _request_id(request), type(error).__name__)
+def on_failure(request: Request, error: Exception) -> Response:
+    """The answer to a request that our own fault ended. The log has where it was, and not what it was about."""
+    where = traceback.extract_tb(error.__traceback__)[-1:]
+    places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in where]
+    LOGGER.error("request %s failed: %s at %s", _request_id(request), type(error).__name__, "".join(places))
     return respond(request, HTTPStatus.INTERNAL_SERVER_ERROR, "the request could not be answered; it was logged")
 
 
@@ -108,7 +123,7 @@ def respond(
         errors=list(findings) or None,
     )
     body = orjson.dumps(problem.model_dump(exclude_none=True))
-    return Response(body, status, media_type=MEDIA_TYPE, headers={"Cache-Control": "no-store", **(headers or {})})
+    return Response(body, status, media_type=MEDIA_TYPE, headers={"Cache-Control": PRIVATE, **(headers or {})})
 
 
 def _request_id(request: Request) -> str | None:

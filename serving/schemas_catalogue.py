@@ -12,6 +12,8 @@ from recsys.schema import PRODUCT_STATUSES, RISK_RATINGS
 from serving.schemas import Identifier, WireModel
 
 MAX_PICTURE_BYTES: Final = 4 << 20
+MAX_PUT_BYTES: Final = 8 << 20
+"""Of a whole request: a picture in base64 and its texts."""
 MAX_TEXT: Final = 8_000
 MAX_LIST: Final = 200
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]

@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     secret: SecretStr | None = Field(default=None, min_length=MINIMUM_SECRET)
     """Signs tracking tokens and cursors, and in local mode bearer tokens; None: the home's own random key, for local
     use."""
+    copy_key: SecretStr | None = None
+    """Of the endpoint that rewrites campaigns' copy, where there is one."""
     jwks_url: str | None = None
     """Where the identity provider publishes its keys (https)."""
     jwks_file: Path | None = None
@@ -54,6 +56,22 @@ class Settings(BaseSettings):
     """The `aud` that tokens must have in production."""
     customer_claim: str = "customer_id"
     """The claim that names the customer whom a token is for."""
+    docs: bool | None = None
+    """Whether the API's description is served (/docs, /openapi.json); None: in local mode only."""
+    metrics_open: bool | None = None
+    """Whether /metrics needs no token; None: in local mode only, else one with the scope `metrics:read`."""
+    max_body_kb: int = Field(default=2_048, ge=1)
+    """How long a body may be; the catalogue's, which carry pictures, may be longer."""
+    rate_limit_client: int | None = Field(default=None, ge=1)
+    """Requests of one service in `rate_limit_seconds`; None: 60,000."""
+    rate_limit_customer: int | None = Field(default=None, ge=1)
+    """Requests about one customer in `rate_limit_seconds`; None: 600, in local mode 60,000."""
+    rate_limit_seconds: int = Field(default=60, ge=1, le=3_600)
+    """How long requests are counted together."""
+    rate_limit_redis_url: SecretStr | None = None
+    """Where they are counted so that it holds across workers; None: every worker counts for itself."""
+    idempotency_hours: int = Field(default=24, ge=1)
+    """How long an answer is given again to who asks again with the same Idempotency-Key."""
     database_url: str | None = None
     """SQLAlchemy URL of the SQL store; None: SQLite in the home."""
     sqlite_synchronous: Synchronous = "NORMAL"
@@ -78,6 +96,14 @@ class Settings(BaseSettings):
     def signing_key(self) -> str:
         """The key that tokens are signed with."""
         return Home(self.home).secret() if self.secret is None else self.secret.get_secret_value()
+
+    def client_quota(self) -> int:
+        """Requests of one service in a window."""
+        return self.rate_limit_client or 60_000
+
+    def customer_quota(self) -> int:
+        """Requests about one customer in a window; a customer of the demo may be a load test."""
+        return self.rate_limit_customer or (60_000 if self.mode is Mode.LOCAL else 600)
 
     def store_url(self) -> str:
         """The URL of the SQL store."""

@@ -23,6 +23,7 @@ from recsys.cli.faithfulness import faithfulness
 from recsys.cli.model_card import model_card
 from recsys.cli.people import People, TrainerOption
 from recsys.cli.promote import promote
+from recsys.cli.quarantine import quarantine
 from recsys.cli.retention import retention
 from recsys.cli.terminal import (
     ConfigOption,
@@ -55,6 +56,7 @@ app.command()(benchmark)
 app.command("benchmark-serving")(benchmark_serving)
 app.command()(erase)
 app.command("export-events")(export_events)
+app.command("quarantine")(quarantine)
 app.command()(fairness)
 app.command("model-card")(model_card)
 app.command()(promote)
@@ -249,7 +251,7 @@ def serve(
     """
     from recsys.cli.workflows import serve_champion
 
-    serve_champion(context.obj, host, port, workers)
+    serve_champion(context.obj, host, port, workers, console)
 
 
 @app.command()
@@ -287,7 +289,7 @@ def demo(
 
     run_demo(context.obj, customers, port, console, make_progress)
     if serve_after:
-        serve_champion(context.obj, "127.0.0.1", port, 1)
+        serve_champion(context.obj, "127.0.0.1", port, 1, console)
 
 
 def prepare_process() -> None:

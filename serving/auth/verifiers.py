@@ -52,6 +52,27 @@ class Expected(NamedTuple):
     """The claim that names the customer whom a token is for."""
 
 
+class RememberedTokens:
+    """What was verified, for a minute at most and never past its end or a change of keys.
+
+    To verify costs ten times what all else of an authorisation does. Tokens are kept as digests.
+    """
+
+    def __init__(self) -> None:
+        self._known: LRUCache[bytes, tuple[Principal, float, int]] = LRUCache(REMEMBERED)
+
+    def find(self, token: str, generation: int = 0) -> Principal | None:
+        """Whose a token is; None: it has to be verified."""
+        found = self._known.get(_digest(token))
+        return found[0] if found is not None and time() < found[1] and found[2] == generation else None
+
+    def keep(self, token: str, principal: Principal, claims: Mapping[str, Any], generation: int = 0) -> Principal:
+        """Remembers a token that is valid."""
+        until = min(float(claims["exp"]), time() + REMEMBERED_SECONDS)
+        self._known[_digest(token)] = (principal, until, generation)
+        return principal
+
+
 class LocalVerifier:
     """HS256 with one key: for this machine only.
 
@@ -62,6 +83,7 @@ class LocalVerifier:
     def __init__(self, secret: str) -> None:
         self._secret = secret
         self._expected = Expected(ISSUER, AUDIENCE)
+        self._known = RememberedTokens()
 
     async def start(self) -> None:
         """Needs nothing."""
@@ -72,16 +94,16 @@ class LocalVerifier:
         Raises:
             InvalidTokenError: another algorithm, signature, audience or issuer; expired; a claim missing or malformed.
         """
+        if (known := self._known.find(token)) is not None:
+            return known
         claims = _decode(token, self._secret, ALGORITHM, self._expected, leeway=0)
         principal = principal_of(claims, self._expected.customer_claim)
-        return principal._replace(any_customer=principal.customer_id is None)
+        principal = principal._replace(any_customer=principal.customer_id is None)
+        return self._known.keep(token, principal, claims)
 
 
 class JwksVerifier:
     """RS256 and ES256 with the keys of an identity provider.
-
-    What was verified is remembered for a minute at most, and never past its end or a change of the keys: a signature
-    costs more than the rest of the authorisation.
 
     Args:
         keys: of the provider.
@@ -91,7 +113,7 @@ class JwksVerifier:
     def __init__(self, keys: SigningKeys, expected: Expected) -> None:
         self._keys = keys
         self._expected = expected
-        self._known: LRUCache[bytes, tuple[Principal, float, int]] = LRUCache(REMEMBERED)
+        self._known = RememberedTokens()
 
     async def start(self) -> None:
         """Reads the keys."""
@@ -105,11 +127,10 @@ class JwksVerifier:
                 or malformed; signed with a key that the provider does not publish.
             KeysUnreadableError: no key was ever read.
         """
-        digest, now = sha256(token.encode()).digest(), time()
-        known = self._known.get(digest)
-        if known is not None and now < known[1] and known[2] == self._keys.generation:
+        known = self._known.find(token, self._keys.generation)
+        if known is not None:
             self._keys.freshen()
-            return known[0]
+            return known
         key = await self._keys.find(_key_id(token))
         if key is None:
             raise InvalidTokenError("signed with a key that the identity provider does not publish")
@@ -117,9 +138,7 @@ class JwksVerifier:
         principal = principal_of(claims, self._expected.customer_claim)
         everybody = principal.customer_id is None and ANY_CUSTOMER in principal.scopes
         principal = principal._replace(any_customer=everybody)
-        until = min(float(claims["exp"]), now + REMEMBERED_SECONDS)
-        self._known[digest] = (principal, until, self._keys.generation)
-        return principal
+        return self._known.keep(token, principal, claims, self._keys.generation)
 
 
 def principal_of(claims: Mapping[str, Any], customer_claim: str) -> Principal:
@@ -157,6 +176,10 @@ def _decode(token: str, key: Any, algorithm: str, expected: Expected, leeway: in
     except jwt.PyJWTError as error:
         raise InvalidTokenError(str(error)) from error
     return claims
+
+
+def _digest(token: str) -> bytes:
+    return sha256(token.encode(errors="surrogatepass")).digest()
 
 
 def _key_id(token: str) -> str:

@@ -1,12 +1,15 @@
 """What customers agree to."""
 
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Request, Response
 
-from serving.dependencies import ConsentWriter, ServicesDep, authorised_customer
+from serving.dependencies import ConsentWriter, Services, ServicesDep, one_customer
+from serving.deprecations import note_fields
 from serving.guard import UnavailableError
+from serving.idempotency import KeyHeader
 from serving.problems import RETRY_AFTER_SECONDS, ProblemError, problem_responses
 from serving.schemas import ConsentBatch, ConsentOut, ConsentResponse, Identifier
 from serving.store.consents import ConsentStore, GivenConsent
@@ -18,10 +21,13 @@ CustomerPath = Annotated[Identifier, Path(description="Whose", examples=["c00000
 @router.put(
     "/customers/{customer_id}/consents",
     summary="What a customer agrees to, or no longer agrees to",
+    response_model=ConsentResponse,
     responses=problem_responses(
         HTTPStatus.BAD_REQUEST,
         HTTPStatus.UNAUTHORIZED,
         HTTPStatus.FORBIDDEN,
+        HTTPStatus.CONFLICT,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
         HTTPStatus.TOO_MANY_REQUESTS,
         HTTPStatus.SERVICE_UNAVAILABLE,
@@ -30,13 +36,14 @@ CustomerPath = Annotated[Identifier, Path(description="Whose", examples=["c00000
 async def put_consents(
     customer_id: CustomerPath,
     body: ConsentBatch,
-    response: Response,
+    request: Request,
     principal: ConsentWriter,
     services: ServicesDep,
-) -> ConsentResponse:
+    key: KeyHeader = None,
+) -> ConsentResponse | Response:
     """Counts from the very next request on. An answer that is older than a stored one changes nothing."""
-    authorised_customer(principal, customer_id)
-    response.headers["Cache-Control"] = "private, no-store"
+    note_fields(request, body)
+    await one_customer(request, principal, customer_id, services)
     now = services.clock()
     if any(consent.given_at is not None and consent.given_at > now for consent in body.consents):
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "consents: given_at is in the future")
@@ -44,6 +51,10 @@ async def put_consents(
         GivenConsent(consent.purpose, consent.channel, consent.granted, consent.given_at or now)
         for consent in body.consents
     ]
+    return await services.idempotency.once(request, [customer_id], partial(_store, services, customer_id, answers))
+
+
+async def _store(services: Services, customer_id: str, answers: list[GivenConsent]) -> ConsentResponse:
     try:
         stored = await services.writes.call(ConsentStore(services.store).put, customer_id, answers)
     except UnavailableError as error:

@@ -4,11 +4,12 @@ import asyncio
 from http import HTTPStatus
 from typing import Final
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 from fastapi.concurrency import run_in_threadpool
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from serving.dependencies import ServicesDep
+from serving.dependencies import ServicesDep, metrics_reader
+from serving.problems import problem_responses
 from serving.schemas import Health
 from serving.store.database import StoreError
 
@@ -41,7 +42,16 @@ async def readyz(response: Response, services: ServicesDep) -> Health:
     return Health(status="ready", versions=services.engine.versions(), detail=detail)
 
 
-@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    response_class=Response,
+    dependencies=[Depends(metrics_reader)],
+    responses={
+        HTTPStatus.OK: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+        **problem_responses(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE),
+    },
+)
 async def metrics(services: ServicesDep) -> Response:
-    """The metrics of this worker."""
+    """The metrics of this worker. In local mode without a token, in production with the scope `metrics:read`."""
     return Response(generate_latest(services.metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -4,15 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from starlette.testclient import TestClient
 
-from recsys.testing.tiny_scorer import SEGMENT, tiny_pipeline
-from serving.app import create_app
-from serving.loading import Components, ServedModel
 from serving.settings import Settings
 from serving.store.database import Store, open_store, sqlite_url
-from serving.testing import SIGNING_KEY, WEIGHTS, Clock, MemoryFeatures, Service, add_customer, confirm_facts
+from serving.testing import SIGNING_KEY, Service
 from tests.serving.postgres import Postgres, running_postgres
+from tests.serving.running import running
 
 
 @pytest.fixture(scope="session")
@@ -50,12 +47,5 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def service(settings: Settings) -> Iterator[Service]:
-    features, store, clock = MemoryFeatures(), Store(settings.store_url(), settings.sqlite_synchronous), Clock()
-    store.create()
-    confirm_facts(store)
-    add_customer(store, "anna")
-    features.plain["anna"] = {SEGMENT: "young"}
-    model = ServedModel(tiny_pipeline(), "test@1", features.manifest.schema_hash, WEIGHTS)
-    app = create_app(settings, load=lambda _: Components(model, features, store), clock=clock)
-    with TestClient(app, raise_server_exceptions=False) as client:
-        yield Service(client, app, features, store, clock)
+    with running(settings, "anna") as made:
+        yield made

@@ -85,9 +85,7 @@ def test_command_line_refuses_plainly_and_listens_nowhere(tmp_path: Path, monkey
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("SECRET", "hunter2"), ("MODE", "open-to-all"), ("MAX_IN_PROGRESS", "many")]
-)
+@pytest.mark.parametrize(("name", "value"), [("SECRET", "hunter2"), ("MODE", "open"), ("MAX_IN_PROGRESS", "many")])
 def test_command_line_setting_that_cannot_be_used_is_named_and_not_shown(
     name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,19 +14,15 @@ import jwt
 import orjson
 import pytest
 from cryptography.hazmat.primitives import serialization
-from starlette.testclient import TestClient
 
-from recsys.testing.tiny_scorer import SEGMENT, tiny_pipeline
-from serving.app import create_app
 from serving.auth.keys import KeysConfig, KeysUnreadableError, SigningKeys, public_keys, url_reader
 from serving.auth.verifiers import Expected, JwksVerifier
-from serving.loading import Components, ServedModel
 from serving.metrics import Metrics
 from serving.settings import Mode, Settings
-from serving.store.database import Store
-from serving.testing import WEIGHTS, Clock, MemoryFeatures, Service, add_customer, confirm_facts, token_of
+from serving.testing import Service, token_of
 from serving.tokens import InvalidTokenError, Principal
 from tests.serving.identity_provider import AUDIENCE, ISSUER, Key, Provider, publishing
+from tests.serving.running import running
 
 SECRET = "a-secret-of-the-bank-0123456789-abcdef"
 RSA, EC = Key("rsa-1"), Key("ec-1", "ES256")
@@ -59,16 +55,8 @@ def serving(home: Path, provider: Provider, **changes: Any) -> Iterator[Service]
         token_audience=AUDIENCE,
         **values,
     )
-    features, store, clock = MemoryFeatures(), Store(settings.store_url()), Clock()
-    store.create()
-    confirm_facts(store)
-    for customer in ("anna", "ben"):
-        add_customer(store, customer)
-        features.plain[customer] = {SEGMENT: "young"}
-    model = ServedModel(tiny_pipeline(), "test@1", features.manifest.schema_hash, WEIGHTS)
-    app = create_app(settings, load=lambda _: Components(model, features, store), clock=clock)
-    with TestClient(app, raise_server_exceptions=False) as client:
-        yield Service(client, app, features, store, clock)
+    with running(settings, "anna", "ben") as service:
+        yield service
 
 
 def keys_of(provider: Provider, timer: Timer, kept: Path | None = None, cooldown: float = 10.0) -> SigningKeys:
@@ -264,9 +252,11 @@ def test_service_that_never_read_a_key_says_so_and_recovers(provider: Provider, 
         answer = service.ask("anna", RSA.sign())
         assert answer.status_code == 503
         assert answer.headers["retry-after"]
-        assert "recsys_dependency_up" in service.client.get("/metrics").text
+        up = service.app.state.services.metrics.up.labels("jwks")
+        assert up._value.get() == 0
         provider.status = 200
         assert service.ask("anna", RSA.sign()).status_code == 200
+        assert up._value.get() == 1
 
 
 def test_keys_slow_provider_holds_up_no_known_token(provider: Provider) -> None:
