@@ -18,28 +18,36 @@ from serving.deprecations import DEPRECATIONS
 from serving.engine import Clock, RecommendationEngine, utc_now
 from serving.erased import ErasedCustomers
 from serving.event_checks import EventChecker, EventLimits
-from serving.guard import Guard, GuardConfig
+from serving.guard import Guard, GuardConfig, UnavailableError
 from serving.headers import API_VERSION, default_headers
+from serving.idempotency import Idempotency
 from serving.ingest import EventIngestor
 from serving.loading import Components
 from serving.metrics import Metrics
 from serving.middleware import RequestMiddleware
 from serving.models import ModelHolder
 from serving.overload import OverloadMiddleware
+from serving.paging import Pager
 from serving.problems import install_problem_handlers
 from serving.rate_limits import make_rate_limiter
 from serving.reading import AnswerSources, CustomerReader
 from serving.reload import Reloader, poll_forever
-from serving.routes import audit, campaigns, catalogue, consents, events, health, recommendations
+from serving.routes import audit, campaigns, catalogue, consents, decisions, events, health, recommendations
 from serving.schemas_catalogue import MAX_PUT_BYTES
 from serving.settings import Mode, Settings, read_settings
 from serving.store.database import StoreError
-from serving.tokens import TrackingSigner
+from serving.store.quarantine import Quarantine
+from serving.tokens import CursorSigner, Signers, TrackingSigner
 from serving.web.pages import ASSETS, static_files
 from serving.web.showcase import routes as page
 from serving.web.showcase.showcase import Showcase
+from serving.web.studio.install import install_studio
 
 WRITE_THREADS = 4
+RELEASE_SECONDS = 5.0
+"""How often quarantined events are looked at."""
+IDEMPOTENCY_SECONDS = 1.0
+"""How long a request with an Idempotency-Key waits for the store; then it is answered without its promise."""
 DESCRIPTION = """Ranked products and creatives for a bank's customers, with the reasons for them.
 
 The customer is the one that the bearer token names. Errors are problem details (RFC 9457)."""
@@ -69,11 +77,12 @@ def create_app(
         app.state.showcase = Showcase(settings, components.store)
         await services.tokens.start()
         services.ingestor.apply_all_pending()
-        async with reloading(services.reloader, settings.reload_seconds):
+        async with reloading(services.reloader, settings.reload_seconds), releasing(services):
             yield
         services.workshop.runner.close()
         await services.limiter.close()
         services.engine.close()
+        services.idempotency.close()
         services.writes.close()
         log.close()
         components.store.close()
@@ -90,10 +99,11 @@ def create_app(
     app.state.deprecations = DEPRECATIONS
     protect(app, settings, metrics)
     install_problem_handlers(app)
-    for module in (recommendations, events, consents, catalogue, campaigns, audit, health):
+    for module in (recommendations, decisions, events, consents, catalogue, campaigns, audit, health):
         app.include_router(module.router)
     for router in page.LOCAL if settings.mode is Mode.LOCAL else page.PRODUCTION:
         app.include_router(router)
+    install_studio(app, settings)
     app.mount(ASSETS, static_files())
     return app
 
@@ -123,21 +133,44 @@ async def reloading(reloader: Reloader | None, seconds: float) -> AsyncIterator[
             await task
 
 
+@asynccontextmanager
+async def releasing(services: Services) -> AsyncIterator[None]:
+    """Takes in meanwhile the events whose decision has turned up."""
+    task = asyncio.create_task(release_forever(services))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def release_forever(services: Services, seconds: float = RELEASE_SECONDS) -> None:
+    """Looks into the quarantine now and then; a store that is down is its guard's business."""
+    while True:
+        await asyncio.sleep(seconds)
+        with suppress(UnavailableError):
+            await services.writes.call(services.ingestor.release_quarantined)
+
+
 def build_services(
     settings: Settings, components: Components, log: DecisionLog, metrics: Metrics, clock: Clock
 ) -> Services:
     """The parts of a running service."""
     key = settings.signing_key()
-    signer = TrackingSigner(key)
+    signers = Signers(TrackingSigner(key), CursorSigner(key))
     models = ModelHolder(components.model, metrics)
     customers = CustomerReader(components, metrics, settings.read_timeout_ms / 1000)
+    engine = RecommendationEngine(AnswerSources(models, customers), log, signers, metrics, clock)
     patience = GuardConfig(settings.write_timeout_ms / 1000, WRITE_THREADS)
     limits = EventLimits(timedelta(seconds=settings.max_future_seconds), timedelta(hours=settings.max_late_hours))
-    checker = EventChecker(signer, ErasedCustomers(Home(settings.home)), limits)
+    quarantine = Quarantine(components.store, settings.home / JOURNAL_FOLDER)
+    checker = EventChecker(signers.tracking, ErasedCustomers(Home(settings.home)), limits, quarantine)
     source = components.source
     return Services(
         models=models,
-        engine=RecommendationEngine(AnswerSources(models, customers), log, signer, metrics, clock),
+        engine=engine,
+        pager=Pager(engine, models, log, components.store, signers.cursors),
         ingestor=EventIngestor(components, models, checker, metrics, clock),
         writes=Guard("sql_writes", patience, metrics, StoreError),
         log=log,
@@ -147,6 +180,12 @@ def build_services(
         catalogue=components.catalogue,
         reloader=None if source is None else Reloader(models, source, metrics),
         tokens=make_verifier(settings, metrics),
+        idempotency=Idempotency(
+            components.store,
+            Guard("idempotency", GuardConfig(IDEMPOTENCY_SECONDS, WRITE_THREADS), metrics, StoreError),
+            key.encode(),
+            timedelta(hours=settings.idempotency_hours),
+        ),
         limiter=make_rate_limiter(settings, metrics),
         settings=settings,
         workshop=open_workshop(settings, components.store, models, clock),

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from time import perf_counter
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -14,10 +15,12 @@ from serving.campaigns.workshop import Workshop
 from serving.decision_log import DecisionLog
 from serving.engine import Clock, RecommendationEngine
 from serving.guard import Guard
+from serving.idempotency import Idempotency
 from serving.ingest import EventIngestor
 from serving.loading import ItemTaker
 from serving.metrics import Metrics
 from serving.models import ModelHolder
+from serving.paging import Pager
 from serving.problems import RETRY_AFTER_SECONDS, ProblemError
 from serving.rate_limits import RateLimiter
 from serving.reload import Reloader
@@ -48,6 +51,7 @@ class Services:
 
     models: ModelHolder
     engine: RecommendationEngine
+    pager: Pager
     ingestor: EventIngestor
     writes: Guard
     """Through which apps write into the SQL store."""
@@ -61,6 +65,7 @@ class Services:
     """None: what is served stays."""
     tokens: TokenVerifier
     limiter: RateLimiter
+    idempotency: Idempotency
     settings: Settings
     workshop: Workshop
     """Campaigns."""
@@ -79,11 +84,14 @@ def require(*scopes: str) -> Callable[[Request, Credentials, ServicesDep], Await
     """A dependency that lets only tokens with one of `scopes` pass, as often as they may."""
 
     async def authorise(request: Request, credentials: Credentials, services: ServicesDep) -> Principal:
+        started = perf_counter()
         principal = await identify(credentials, services)
+        request.state.subject = principal.subject
         if principal.customer_id is None:
             await services.limiter.spend_client(request, principal.subject)
         else:
             await services.limiter.spend_customer(request, principal.customer_id)
+        services.metrics.stages.labels("auth").observe(perf_counter() - started)
         if principal.scopes.isdisjoint(scopes):
             raise ProblemError(HTTPStatus.FORBIDDEN, f"the token lacks the scope {' or '.join(scopes)}")
         return principal

@@ -15,7 +15,7 @@ from recsys.decisions.answer import Boost, Decision, DecisionRequest, Placement,
 from recsys.decisions.catalogue import Catalogue
 from recsys.decisions.evidence import VIEWS
 from recsys.decisions.explanation import Reason
-from recsys.decisions.stopwatch import Stopwatch
+from recsys.decisions.stopwatch import UNTIMED, Stopwatch
 from recsys.features.spec import feature_name
 from recsys.policy.facts import CustomerFacts, as_instant
 from recsys.policy.rules import RequestContext
@@ -23,6 +23,7 @@ from recsys.schema import Modality, ServingMode
 from serving.decision_log import DecisionLog, DecisionLogError
 from serving.loading import FeatureReader, ServedModel
 from serving.metrics import Metrics, StageTimes
+from serving.ranking_rest import have_more
 from serving.reading import NOTHING_READ, AnswerSources, ReadFeatures
 from serving.recording import Inputs, LoggedVersions, log_entry
 from serving.schemas import (
@@ -36,7 +37,7 @@ from serving.schemas import (
     Versions,
 )
 from serving.store.facts import InAppOffer
-from serving.tokens import Shown, TrackingSigner
+from serving.tokens import Cursor, Shown, Signers
 
 ANALYSES: Final = MappingProxyType({"text_analysis": Modality.TEXT, "image_analysis": Modality.IMAGE})
 """The consents that guard a modality each."""
@@ -55,13 +56,13 @@ class RecommendationEngine:
         self,
         sources: AnswerSources,
         log: DecisionLog,
-        signer: TrackingSigner,
+        signers: Signers,
         metrics: Metrics,
         clock: Clock = utc_now,
     ) -> None:
         self._models, self._customers = sources
         self._log = log
-        self._signer = signer
+        self._signers = signers
         self._metrics = metrics
         self._clock = clock
         self._versions = LoggedVersions(self.model)
@@ -76,8 +77,21 @@ class RecommendationEngine:
 
         One that can be recorded nowhere must not be given: then there is nothing in it.
         """
-        model, now, times = self.model, self._clock(), StageTimes(self._metrics)
-        watch = Stopwatch(times.add)
+        times = StageTimes(self._metrics)
+        model, facts, inputs = await self.gather(customer_id, body, request_id, Stopwatch(times.add))
+        request = decision_request(inputs, model.pipeline.catalogue)
+        decision = with_mode(model.pipeline.decide(inputs.features, facts, request, Stopwatch(times.add)), inputs)
+        answer = self.answer(model, decision, inputs)
+        with Stopwatch(times.add)("log"):
+            answer = await self.recorded(model, decision, answer, inputs)
+        times.tell()
+        return answer
+
+    async def gather(
+        self, customer_id: str, body: RecommendationRequest, request_id: str, watch: Stopwatch = UNTIMED
+    ) -> tuple[ServedModel, CustomerFacts | None, Inputs]:
+        """What a decision is made with: the model in force, and what can be read of the customer now."""
+        model, now = self.model, self._clock()
         with watch("facts"):
             record, held_back = await self._customers.read_facts(customer_id, model.catalogue_revision, now)
             facts = None if record is None else record.as_facts(model.pipeline.catalogue.products)
@@ -86,19 +100,19 @@ class RecommendationEngine:
             read = NOTHING_READ if facts is None else await self._read_features(model, customer_id, facts, now)
             if read.cached and not known:  # he was erased: what is remembered of him is nobody's
                 read = NOTHING_READ
-        features = read.row
-        inputs = Inputs(customer_id, body, request_id, record, features, now, uuid4().hex, held_back, read.cached)
-        request = decision_request(inputs, model.pipeline.catalogue)
-        decision = with_mode(model.pipeline.decide(features, facts, request, Stopwatch(times.add)), inputs)
-        answer = self._answer(model, decision, inputs)
-        with watch("log"):
-            entry = log_entry(decision, answer, inputs, self._versions_of(model))
-            try:
-                await self._log.append(entry)
-            except DecisionLogError:
-                decision, answer = emptied(decision), unrecorded(answer)
+        given = (customer_id, body, request_id, record, read.row, now, uuid4().hex, held_back, read.cached)
+        return model, facts, Inputs(*given)
+
+    async def recorded(
+        self, model: ServedModel, decision: Decision, answer: RecommendationResponse, inputs: Inputs
+    ) -> RecommendationResponse:
+        """The answer once its decision is durable; one with nothing in it where that cannot be had."""
+        entry = log_entry(decision, answer, inputs, self._versions_of(model))
+        try:
+            await self._log.append(entry)
+        except DecisionLogError:
+            decision, answer = emptied(decision), unrecorded(answer)
         self._count(decision)
-        times.tell()
         return answer
 
     def close(self) -> None:
@@ -130,8 +144,10 @@ class RecommendationEngine:
         read = await self._customers.read_features(customer_id, now)
         return read if read.row is None else read._replace(row=without_refused(read.row, facts, now))
 
-    def _answer(self, model: ServedModel, decision: Decision, inputs: Inputs) -> RecommendationResponse:
+    def answer(self, model: ServedModel, decision: Decision, inputs: Inputs) -> RecommendationResponse:
+        """The decision as it goes over the wire."""
         customer_id, decision_id = inputs.customer_id, inputs.decision_id
+        more = have_more(decision, inputs, model.pipeline.catalogue)
         return RecommendationResponse.model_construct(
             request_id=inputs.request_id,
             decision_id=decision_id,
@@ -141,14 +157,18 @@ class RecommendationEngine:
             locale_served=decision.language,
             versions=_versions(model),
             generated_at=inputs.now,
-            placements=[self._placement(place, decision_id, customer_id) for place in decision.placements],
+            placements=[
+                self._placement(place, decision_id, customer_id, place.name in more) for place in decision.placements
+            ],
         )
 
-    def _placement(self, place: PlacementDecision, decision_id: str, customer_id: str) -> PlacementOut:
+    def _placement(self, place: PlacementDecision, decision_id: str, customer_id: str, more: bool) -> PlacementOut:
+        cursor = Cursor(decision_id, place.name, 0, len(place.items))
         return PlacementOut.model_construct(
             name=place.name,
             items=[self._item(item, place.name, decision_id, customer_id) for item in place.items],
             removed_count=sum(place.removals.values()),
+            next_cursor=self._signers.cursors.sign(cursor, customer_id) if more else None,
         )
 
     def _item(self, item: RankedItem, placement: str, decision_id: str, customer_id: str) -> ItemOut:
@@ -160,7 +180,7 @@ class RecommendationEngine:
             title=item.title,
             score=item.score if math.isfinite(item.score) else None,
             reasons=[reason_out(reason) for reason in item.reasons],
-            tracking_token=self._signer.sign(shown, customer_id),
+            tracking_token=self._signers.tracking.sign(shown, customer_id),
             campaign_id=item.campaign_id,
         )
 
@@ -191,7 +211,7 @@ def emptied(decision: Decision) -> Decision:
 
 def unrecorded(answer: RecommendationResponse) -> RecommendationResponse:
     """The answer where nothing may be shown because nothing can be recorded."""
-    placements = [place.model_copy(update={"items": []}) for place in answer.placements]
+    placements = [place.model_copy(update={"items": [], "next_cursor": None}) for place in answer.placements]
     return answer.model_copy(update={"mode": ServingMode.SAFE, "notice": UNRECORDED, "placements": placements})
 
 

@@ -46,6 +46,8 @@ class Inputs(NamedTuple):
     """The items that changed after the model was assembled: they are not shown until it knows them as they are."""
     cached: bool = False
     """Whether the features were read some time ago, because they could not be read."""
+    page_of: str = ""
+    """The decision whose ranking this goes on with; empty: it is one of its own."""
 
 
 class LoggedVersions:
@@ -99,6 +101,8 @@ def log_entry(
         "rule_ids": versions.rule_ids,
         "placements": [shown_at(place) for place in decision.placements],
     }
+    if inputs.page_of:
+        record["page_of"] = inputs.page_of
     payload = {
         "customer_id": inputs.customer_id,
         "salt": secrets.token_hex(SALT_BYTES),

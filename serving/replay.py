@@ -74,12 +74,14 @@ class Replayer:
                 f"decision {logged.decision_id} cannot be made again: what it was made from was erased at "
                 f"{logged.erased_at}"
             )
-        payload = orjson.loads(logged.payload)
+        payload, record = orjson.loads(logged.payload), orjson.loads(logged.record)
+        if page_of := record.get("page_of"):
+            raise RecsysError(f"decision {logged.decision_id} is a further page of {page_of}: replay that one")
         if "facts" not in payload:
             raise RecsysError(
                 f"decision {logged.decision_id} is of the first release, which did not log what it was made from"
             )
-        return orjson.loads(logged.record), payload
+        return record, payload
 
     def _inputs(
         self, record: Mapping[str, Any], payload: Mapping[str, Any], logged: LoggedDecision

@@ -106,6 +106,10 @@ class PlacementOut(WireModel):
     name: str
     items: list[ItemOut]
     removed_count: int = Field(ge=0, description="Candidates that the policy removed")
+    next_cursor: str | None = Field(
+        default=None,
+        description="For `GET /v1/decisions/{decision_id}/items`: more of this ranking; none where there is no more",
+    )
 
 
 class Versions(WireModel):
@@ -134,6 +138,20 @@ class RecommendationResponse(WireModel):
         default=None, description="Why nothing is shown: `unrecorded` where no decision can be logged; ask again later"
     )
     placements: list[PlacementOut]
+
+
+class PageResponse(WireModel):
+    """More of the ranking of one placement. What was shown before is not in it, nor what may not be shown any more."""
+
+    request_id: str
+    decision_id: str = Field(description="Of this page: what was shown on it is logged under it")
+    page_of: str = Field(description="The decision whose ranking it goes on with")
+    mode: ServingMode
+    locale_served: str
+    versions: Versions
+    generated_at: datetime
+    notice: Literal["unrecorded"] | None = None
+    placement: PlacementOut
 
 
 class EventIn(WireModel):
@@ -190,16 +208,20 @@ class EventResult(WireModel):
     """What became of one event."""
 
     event_id: str
-    status: Literal["accepted", "duplicate", "rejected"]
-    reason: str | None = Field(default=None, description="Why it was rejected")
+    status: Literal["accepted", "duplicate", "rejected", "quarantined"]
+    reason: str | None = Field(default=None, description="Why it was rejected or quarantined")
 
 
 class EventResponse(WireModel):
-    """What became of each event, in the order they were sent. Accepted means: durable, and known to the next answer."""
+    """What became of each event, in the order they were sent. Accepted means: durable, and known to the next answer.
+
+    Quarantined means: durable, and without effect until the decision that its tracking token names is known.
+    """
 
     accepted: int
     duplicate: int
     rejected: int
+    quarantined: int = 0
     results: list[EventResult]
 
 

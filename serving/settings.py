@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     secret: SecretStr | None = Field(default=None, min_length=MINIMUM_SECRET)
     """Signs tracking tokens and cursors, and in local mode bearer tokens; None: the home's own random key, for local
     use."""
+    copy_key: SecretStr | None = None
+    """Of the endpoint that rewrites campaigns' copy, where there is one."""
     jwks_url: str | None = None
     """Where the identity provider publishes its keys (https)."""
     jwks_file: Path | None = None
@@ -68,6 +70,8 @@ class Settings(BaseSettings):
     """How long requests are counted together."""
     rate_limit_redis_url: SecretStr | None = None
     """Where they are counted so that it holds across workers; None: every worker counts for itself."""
+    idempotency_hours: int = Field(default=24, ge=1)
+    """How long an answer is given again to who asks again with the same Idempotency-Key."""
     database_url: str | None = None
     """SQLAlchemy URL of the SQL store; None: SQLite in the home."""
     sqlite_synchronous: Synchronous = "NORMAL"

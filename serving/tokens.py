@@ -6,7 +6,7 @@ from binascii import Error as Base64Error
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import jwt
 import orjson
@@ -75,27 +75,83 @@ class Shown(NamedTuple):
     """The campaign that put it there."""
 
 
-class TrackingSigner:
-    """Makes and reads tracking tokens: signed, bound to one customer, and without his id in them."""
+class Seal:
+    """Signs small values for one customer, without his id in them.
 
-    def __init__(self, secret: str) -> None:
-        self._key = hmac.digest(secret.encode(), b"tracking-token/1", sha256)
+    Args:
+        secret: of the service.
+        purpose: what is sealed for one purpose cannot be opened for another.
+    """
 
-    def sign(self, shown: Shown, customer_id: str) -> str:
-        """The token of one item of one answer."""
-        payload = orjson.dumps(list(shown) if shown.campaign_id is not None else list(shown)[:-1])
+    def __init__(self, secret: str, purpose: str) -> None:
+        self._key = hmac.digest(secret.encode(), purpose.encode(), sha256)
+
+    def close(self, values: Sequence[Any], customer_id: str) -> str:
+        """The values as text that fits into an address."""
+        payload = orjson.dumps(list(values))
         return urlsafe_b64encode(self._signature(payload, customer_id) + payload).decode().rstrip("=")
 
-    def read(self, token: str, customer_id: str) -> Shown | None:
-        """What the token stands for; None where it is not ours or was given to another customer."""
+    def open(self, text: str, customer_id: str) -> list[Any] | None:
+        """The values; None where the text is not ours or was made for another customer."""
         try:
-            raw = urlsafe_b64decode(token.encode() + b"=" * (-len(token) % 4))
+            raw = urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4))
         except (Base64Error, ValueError):
             return None
         signature, payload = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
         if not hmac.compare_digest(signature, self._signature(payload, customer_id)):
             return None
-        return Shown(*orjson.loads(payload))
+        values: list[Any] = orjson.loads(payload)
+        return values
 
     def _signature(self, payload: bytes, customer_id: str) -> bytes:
         return hmac.digest(self._key, customer_id.encode() + b"\0" + payload, sha256)[:_SIGNATURE_BYTES]
+
+
+class TrackingSigner:
+    """Makes and reads tracking tokens."""
+
+    def __init__(self, secret: str) -> None:
+        self._seal = Seal(secret, "tracking-token/1")
+
+    def sign(self, shown: Shown, customer_id: str) -> str:
+        """The token of one item of one answer."""
+        return self._seal.close(shown if shown.campaign_id is not None else shown[:-1], customer_id)
+
+    def read(self, token: str, customer_id: str) -> Shown | None:
+        """What the token stands for; None where it is not ours or was given to another customer."""
+        values = self._seal.open(token, customer_id)
+        return None if values is None else Shown(*values)
+
+
+class Cursor(NamedTuple):
+    """Where a customer is in the ranking of one placement of one decision."""
+
+    decision_id: str
+    placement: str
+    position: int
+    """Of the first that was not looked at yet, in the order of those that the answer did not show."""
+    shown: int
+    """How many he was shown at the placement so far."""
+
+
+class CursorSigner:
+    """Makes and reads cursors."""
+
+    def __init__(self, secret: str) -> None:
+        self._seal = Seal(secret, "cursor/1")
+
+    def sign(self, cursor: Cursor, customer_id: str) -> str:
+        """The text of a cursor."""
+        return self._seal.close(cursor, customer_id)
+
+    def read(self, text: str, customer_id: str) -> Cursor | None:
+        """The cursor; None where it is not ours or was given to another customer."""
+        values = self._seal.open(text, customer_id)
+        return None if values is None else Cursor(*values)
+
+
+class Signers(NamedTuple):
+    """What answers are signed with."""
+
+    tracking: TrackingSigner
+    cursors: CursorSigner

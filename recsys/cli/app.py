@@ -23,6 +23,7 @@ from recsys.cli.faithfulness import faithfulness
 from recsys.cli.model_card import model_card
 from recsys.cli.people import People, TrainerOption
 from recsys.cli.promote import promote
+from recsys.cli.quarantine import quarantine
 from recsys.cli.retention import retention
 from recsys.cli.terminal import (
     ConfigOption,
@@ -55,6 +56,7 @@ app.command()(benchmark)
 app.command("benchmark-serving")(benchmark_serving)
 app.command()(erase)
 app.command("export-events")(export_events)
+app.command("quarantine")(quarantine)
 app.command()(fairness)
 app.command("model-card")(model_card)
 app.command()(promote)

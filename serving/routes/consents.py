@@ -1,13 +1,15 @@
 """What customers agree to."""
 
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Request, Response
 
-from serving.dependencies import ConsentWriter, ServicesDep, one_customer
+from serving.dependencies import ConsentWriter, Services, ServicesDep, one_customer
 from serving.deprecations import note_fields
 from serving.guard import UnavailableError
+from serving.idempotency import KeyHeader
 from serving.problems import RETRY_AFTER_SECONDS, ProblemError, problem_responses
 from serving.schemas import ConsentBatch, ConsentOut, ConsentResponse, Identifier
 from serving.store.consents import ConsentStore, GivenConsent
@@ -19,10 +21,12 @@ CustomerPath = Annotated[Identifier, Path(description="Whose", examples=["c00000
 @router.put(
     "/customers/{customer_id}/consents",
     summary="What a customer agrees to, or no longer agrees to",
+    response_model=ConsentResponse,
     responses=problem_responses(
         HTTPStatus.BAD_REQUEST,
         HTTPStatus.UNAUTHORIZED,
         HTTPStatus.FORBIDDEN,
+        HTTPStatus.CONFLICT,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
         HTTPStatus.TOO_MANY_REQUESTS,
@@ -35,7 +39,8 @@ async def put_consents(
     request: Request,
     principal: ConsentWriter,
     services: ServicesDep,
-) -> ConsentResponse:
+    key: KeyHeader = None,
+) -> ConsentResponse | Response:
     """Counts from the very next request on. An answer that is older than a stored one changes nothing."""
     note_fields(request, body)
     await one_customer(request, principal, customer_id, services)
@@ -46,6 +51,10 @@ async def put_consents(
         GivenConsent(consent.purpose, consent.channel, consent.granted, consent.given_at or now)
         for consent in body.consents
     ]
+    return await services.idempotency.once(request, [customer_id], partial(_store, services, customer_id, answers))
+
+
+async def _store(services: Services, customer_id: str, answers: list[GivenConsent]) -> ConsentResponse:
     try:
         stored = await services.writes.call(ConsentStore(services.store).put, customer_id, answers)
     except UnavailableError as error:

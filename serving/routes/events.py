@@ -2,12 +2,13 @@
 
 from http import HTTPStatus
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from recsys.errors import HomeError
 from serving.dependencies import ServicesDep, Writer, authorised_customer
 from serving.deprecations import note_fields
 from serving.guard import UnavailableError
+from serving.idempotency import KeyHeader
 from serving.problems import RETRY_AFTER_SECONDS, ProblemError, problem_responses
 from serving.schemas import EventBatch, EventResponse
 
@@ -17,27 +18,36 @@ router = APIRouter(prefix="/v1", tags=["events"])
 @router.post(
     "/events",
     summary="Impressions, clicks, dismissals, applications, conversions",
+    response_model=EventResponse,
     responses=problem_responses(
         HTTPStatus.BAD_REQUEST,
         HTTPStatus.UNAUTHORIZED,
         HTTPStatus.FORBIDDEN,
+        HTTPStatus.CONFLICT,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
         HTTPStatus.TOO_MANY_REQUESTS,
         HTTPStatus.SERVICE_UNAVAILABLE,
     ),
 )
-async def take_events(body: EventBatch, request: Request, principal: Writer, services: ServicesDep) -> EventResponse:
+async def take_events(
+    body: EventBatch, request: Request, principal: Writer, services: ServicesDep, key: KeyHeader = None
+) -> EventResponse | Response:
     """Stores each event once per `event_id`. What is accepted is durable, and the next answer knows it."""
     note_fields(request, body)
-    for customer_id in {event.customer_id for event in body.events}:
+    customers = sorted({event.customer_id for event in body.events})
+    for customer_id in customers:
         authorised_customer(principal, customer_id)
-    try:
-        # In a thread: a batch writes to two stores, which must not hold up the answers to others.
-        return await services.writes.call(services.ingestor.ingest, body.events)
-    except (UnavailableError, HomeError) as error:
-        raise ProblemError(
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            "the events are not known to be stored; send them again",
-            {"Retry-After": str(RETRY_AFTER_SECONDS)},
-        ) from error
+
+    async def store() -> EventResponse:
+        try:
+            # In a thread: a batch writes to two stores, which must not hold up the answers to others.
+            return await services.writes.call(services.ingestor.ingest, body.events)
+        except (UnavailableError, HomeError) as error:
+            raise ProblemError(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "the events are not known to be stored; send them again",
+                {"Retry-After": str(RETRY_AFTER_SECONDS)},
+            ) from error
+
+    return await services.idempotency.once(request, customers, store)

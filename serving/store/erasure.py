@@ -3,12 +3,12 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import MetaData, String, Table, cast, delete, func, or_, select, text, update
+from sqlalchemy import Connection, MetaData, String, Table, cast, delete, func, or_, select, text, update
 
 from recsys.privacy.search import Needle
 from serving.store.database import Store
 from serving.store.decisions import DecisionStore
-from serving.store.tables import METADATA, capacity_reservations, decisions
+from serving.store.tables import METADATA, capacity_reservations, decisions, idempotency_customers, idempotency_keys
 
 ERASED: Final = "erased"
 """Stands for a customer where the row must stay because something is counted by it."""
@@ -34,10 +34,17 @@ def erase_customer(store: Store, customer_id: str) -> dict[str, int]:
         counts[capacity_reservations.name] = connection.execute(
             update(capacity_reservations).where(reserved).values(customer_id=ERASED)
         ).rowcount
+        counts[idempotency_keys.name] = forget_answers(connection, customer_id)
         for table in personal_tables():
             counts[table.name] = connection.execute(delete(table).where(table.c[_CUSTOMER] == customer_id)).rowcount
     compact(store)
     return {name: count for name, count in counts.items() if count}
+
+
+def forget_answers(connection: Connection, customer_id: str) -> int:
+    """Removes the answers about a customer that were kept for who asks again; of a batch the whole answer goes."""
+    about_him = select(idempotency_customers.c.key).where(idempotency_customers.c.customer_id == customer_id)
+    return connection.execute(delete(idempotency_keys).where(idempotency_keys.c.key.in_(about_him))).rowcount
 
 
 def find_customer(store: Store, customer_id: str) -> list[str]:

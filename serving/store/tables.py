@@ -20,7 +20,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-HEAD: Final = "0006"
+HEAD: Final = "0008"
 """The revision in `migrations/versions` that makes these tables; the store is brought to it when it is opened."""
 
 
@@ -149,6 +149,18 @@ Index(
     events.c.customer_id,
     sqlite_where=events.c.applied_at.is_(None),
     postgresql_where=events.c.applied_at.is_(None),
+)
+
+quarantined_events = Table(
+    "quarantined_events",
+    METADATA,
+    Column("event_id", String, primary_key=True),
+    Column("customer_id", String, nullable=False),
+    Column("decision_id", String, nullable=False),  # that its tracking token names, and the log does not have
+    Column("received_at", UtcTime, nullable=False),
+    Column("event", Text, nullable=False),  # JSON, as it was sent
+    Index("quarantined_events_by_customer", "customer_id"),
+    Index("quarantined_events_by_decision", "decision_id"),
 )
 
 contacts = Table(
@@ -321,4 +333,24 @@ campaign_messages = Table(
     Index("campaign_messages_due", "state", "send_at"),
     Index("campaign_messages_by_campaign", "campaign_id", "state"),
     Index("campaign_messages_by_customer", "customer_id", "state"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    METADATA,
+    Column("key", String(64), primary_key=True),  # keyed digest of who asked, what for, and the key that he sent
+    Column("request", String(64), nullable=False),  # digest of the body
+    Column("claimed_by", String(32), nullable=False),  # the request that works on it
+    Column("lease_until", UtcTime, nullable=False),  # until when it counts as being worked on
+    Column("answer", LargeBinary),  # null: not yet
+    Column("expires_at", UtcTime, nullable=False),
+    Index("idempotency_keys_by_end", "expires_at"),
+)
+
+idempotency_customers = Table(
+    "idempotency_customers",
+    METADATA,
+    Column("key", String(64), primary_key=True),
+    Column("customer_id", String, primary_key=True),  # whom the answer is about: it goes with him
+    Index("idempotency_customers_by_customer", "customer_id"),
 )

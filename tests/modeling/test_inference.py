@@ -149,9 +149,7 @@ def test_encode_gives_the_numbers_of_the_trained_module(
         expected = model.encode_customers(
             reader.customer_batch(rows), states, history.length > 0, torch.from_numpy(rows.channel)
         )
-        torch.testing.assert_close(
-            CustomerEncoder(model, encoding, items).encode(rows), expected, rtol=1e-5, atol=1e-5
-        )
+        torch.testing.assert_close(CustomerEncoder(model, encoding, items).encode(rows), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_variants_of_a_row_are_read_as_each_by_itself(reader: ModelReader) -> None:
