@@ -30,8 +30,10 @@ function draw(tag, attributes) {
   return element;
 }
 
-const number = (value, digits = 2) =>
-  Number(value).toLocaleString(page.language, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+function number(value, digits = 2) {
+  const rounded = Number(Number(value).toFixed(digits)) + 0; // no minus zero
+  return rounded.toLocaleString(page.language, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
 
 // Asking
 
