@@ -1,7 +1,7 @@
 """Copy and pictures for a plan: composed for whoever it contacts, and put in the places of the bank's creatives."""
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import polars as pl
 from rich.progress import Progress
@@ -10,6 +10,7 @@ from recsys.campaigns.brief import Brief
 from recsys.campaigns.content.composer import compose_variants
 from recsys.campaigns.content.facts import facts_of
 from recsys.campaigns.content.pictures import PictureConfig, illustrate
+from recsys.campaigns.content.rewriting import Rewrites, Rewriting, rewrite_variants
 from recsys.campaigns.content.tones import estimate_tone_lifts
 from recsys.campaigns.content.variant import Variant
 from recsys.campaigns.dressing import cells_of, dress
@@ -17,6 +18,9 @@ from recsys.campaigns.plan import Plan
 from recsys.campaigns.plan_files import PLANNED_HASH, Creatives, assignment_hash
 from recsys.data.contract import Dataset
 from recsys.schema import PRODUCT_ID
+
+_DRAWN: Final = 20
+"""Variants illustrated between two steps of the progress bar."""
 
 
 class ContentSource(Protocol):
@@ -34,40 +38,66 @@ class ContentSource(Protocol):
         """Who answered to which tone, as `estimate_tone_lifts` reads it."""
 
 
+class Composing(NamedTuple):
+    """How copy is made."""
+
+    variants: int
+    """Of each product, segment, channel and language."""
+    rewriting: Rewriting | None = None
+    """A language model that may rewrite it; None: none."""
+
+
 def compose_for_plan(
-    plan: Plan, bank: ContentSource, variants: int, folder: Path, progress: Progress | None = None
+    plan: Plan, bank: ContentSource, composing: Composing, folder: Path, progress: Progress | None = None
 ) -> tuple[Plan, Creatives]:
     """The plan with composed copy, and its creatives with their pictures.
 
     Args:
         plan: what is to be dressed.
         bank: whose products and log.
-        variants: of each product, segment, channel and language.
+        composing: how copy is made.
         folder: where the new pictures are put.
         progress: where it says how far it is.
     """
     brief = Brief.parse(plan.summary["brief"], source="the plan")
-    dressed = dress(plan.assignments, _compose(plan, brief, bank, variants, (folder, progress)), brief)
+    made, rewrites = _compose(plan, brief, bank, composing, (folder, progress))
+    dressed = dress(plan.assignments, made, brief)
     plain = bank.creatives(dressed.plain)
     images = {one["image"]: folder / one["image"] for one in dressed.variants if one["image"]}
-    summary = {**plan.summary, PLANNED_HASH: assignment_hash(plan.assignments), "composed": len(dressed.variants)}
+    summary = {
+        **plan.summary,
+        PLANNED_HASH: assignment_hash(plan.assignments),
+        "composed": len(dressed.variants),
+        "rewrites": None if rewrites is None else rewrites.counts(),
+    }
     creatives = Creatives([*dressed.variants, *plain.variants], {**plain.images, **images})
     return plan._replace(assignments=dressed.assignments, summary=summary), creatives
 
 
 def _compose(
-    plan: Plan, brief: Brief, bank: ContentSource, variants: int, made_in: tuple[Path, Progress | None]
-) -> list[Variant]:
+    plan: Plan, brief: Brief, bank: ContentSource, composing: Composing, made_in: tuple[Path, Progress | None]
+) -> tuple[list[Variant], Rewrites | None]:
     folder, progress = made_in
     wanted = cells_of(plan.assignments, brief, plan.summary["in_app_channels"])
     lifts = estimate_tone_lifts(bank.tone_responses())
     facts = {row[PRODUCT_ID]: facts_of(row) for row in bank.product_rows()}
     pictures = PictureConfig(provider=bank.dataset.config.name, seed=brief.seed)
-    task = progress.add_task("composing copy and pictures", total=len(wanted)) if progress else None
-    done = []
+    words: list[Variant] = []
     for product, config in wanted.items():
-        made = compose_variants([facts[product]], config.model_copy(update={"variants": variants}), lifts)
-        done += illustrate(made.variants, facts, folder, pictures)
+        sized = config.model_copy(update={"variants": composing.variants})
+        words += compose_variants([facts[product]], sized, lifts).variants
+    rewrites = None
+    if composing.rewriting is not None:
+        asked = progress.add_task("asking the language model", total=None) if progress else None
+        rewrites = rewrite_variants(words, facts, composing.rewriting.writer, most=composing.rewriting.most)
+        words = rewrites.variants
+        if progress and asked is not None:
+            progress.update(asked, total=1, completed=1)
+    task = progress.add_task("composing copy and pictures", total=len(words)) if progress else None
+    done = []
+    for start in range(0, len(words), _DRAWN):
+        some = words[start : start + _DRAWN]
+        done += illustrate(some, facts, folder, pictures)
         if progress and task is not None:
-            progress.advance(task)
-    return done
+            progress.advance(task, len(some))
+    return done, rewrites

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple, Protocol
 from rich.progress import Progress
 
 from recsys.campaigns.brief import Brief
-from recsys.campaigns.composing import ContentSource, compose_for_plan
+from recsys.campaigns.composing import Composing, ContentSource, compose_for_plan
 from recsys.campaigns.content.composer import ComposerConfig, Skipped, compose_variants
 from recsys.campaigns.content.facts import ProductFacts, facts_of
 from recsys.campaigns.content.pictures import PictureConfig, illustrate
-from recsys.campaigns.content.rewriting import Rewrites, Writer, rewrite_variants
+from recsys.campaigns.content.rewriting import Rewrites, Rewriting, rewrite_variants
 from recsys.campaigns.content.tones import estimate_tone_lifts
 from recsys.campaigns.content.variant import Variant
 from recsys.campaigns.offers import campaign_products
@@ -73,6 +73,8 @@ class Making(NamedTuple):
     compose: int = 0
     """Variants of copy for every product, segment, channel and language; 0: the bank's own creatives are sent."""
     progress: Progress | None = None
+    rewriting: Rewriting | None = None
+    """A language model that may rewrite what is composed; None: none."""
 
 
 def make_plan(brief: Brief, bank: CampaignBank, out: Path, making: Making) -> dict[str, Any]:
@@ -86,7 +88,9 @@ def make_plan(brief: Brief, bank: CampaignBank, out: Path, making: Making) -> di
     described = describe(plan_campaign(brief, bank, making.progress))
     with tempfile.TemporaryDirectory() as folder:
         if making.compose:
-            described, creatives = compose_for_plan(described, bank, making.compose, Path(folder), making.progress)
+            described, creatives = compose_for_plan(
+                described, bank, Composing(making.compose, making.rewriting), Path(folder), making.progress
+            )
         else:
             creatives = bank.creatives(described.assignments["content_id"].unique().to_list())
         manifest = write_plan(described, brief, creatives, out, making.now)
@@ -115,14 +119,6 @@ def replay_plan(folder: Path, bank: CampaignBank, progress: Progress | None = No
     }
     then = said.get(PLANNED_HASH, said["assignment_hash"])
     return Replayed(found == then, then, found, changed)
-
-
-class Rewriting(NamedTuple):
-    """A language model that may rewrite copy."""
-
-    writer: Writer
-    most: int | None = None
-    """How many variants it is asked about; None: all."""
 
 
 def make_content(
@@ -180,9 +176,7 @@ def report_of(content: Content) -> dict[str, Any]:
         "products": content.products,
         "segments": content.segments,
         "skipped": [one._asdict() for one in content.skipped],
-        "rewrites": None
-        if rewrites is None
-        else {"accepted": rewrites.accepted, "rejected": rewrites.rejected, "reasons": rewrites.reasons},
+        "rewrites": None if rewrites is None else rewrites.counts(),
     }
 
 

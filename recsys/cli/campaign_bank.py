@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from recsys.home import Home
 
 if TYPE_CHECKING:
+    from recsys.campaigns.content.rewriting import Rewriting
     from serving.campaigns.desk import CampaignDesk
     from training.campaign import BankCustomers
 
@@ -28,6 +29,22 @@ def open_bank(home: Home, data: Path | None = None) -> "BankCustomers":
     check_schema(home, bundle.manifest.schema_hash)
     record = home.record()  # `open_known` found its fingerprint to be the dataset's
     return BankCustomers(dataset, home.path, bundle, record.features_of if record else "")
+
+
+def open_rewriting(home: Home, writer: Path | None, most: int | None) -> "Rewriting | None":
+    """The language model of a file, with how many variants it is asked about; None: no file.
+
+    Raises:
+        ConfigError: the file cannot be used.
+        ModelError: the model cannot be loaded.
+    """
+    if writer is None:
+        return None
+    from recsys.campaigns.content.rewriting import Rewriting
+    from serving.copy_writer import open_writer
+    from serving.settings import Settings
+
+    return Rewriting(open_writer(writer, Settings(home=home.path)), most)
 
 
 @contextmanager

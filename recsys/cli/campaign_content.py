@@ -1,15 +1,12 @@
 """`recsys campaign content`: copy and pictures for every segment, channel and language of a brief."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from recsys.cli.terminal import JsonOption, emit, make_progress, plain
 from recsys.home import Home
-
-if TYPE_CHECKING:
-    from recsys.campaigns.content.rewriting import Rewrites
 
 _SHOWN = 5
 
@@ -46,17 +43,15 @@ def content(
     """
     from recsys.campaigns.brief import Brief
     from recsys.campaigns.plan_files import require_free
-    from recsys.campaigns.service import Rewriting, make_content, report_of
-    from recsys.cli.campaign_bank import open_bank
+    from recsys.campaigns.service import make_content, report_of
+    from recsys.cli.campaign_bank import open_bank, open_rewriting
     from recsys.cli.workflows import require_writable
-    from serving.copy_writer import open_writer
-    from serving.settings import Settings
 
     home: Home = context.obj
     asked = Brief.from_yaml(brief)
     require_free(out)
     require_writable(out)
-    rewriting = None if writer is None else Rewriting(open_writer(writer, Settings(home=home.path)), rewrites)
+    rewriting = open_rewriting(home, writer, rewrites)
     with make_progress() as progress:
         task = progress.add_task("composing copy and pictures", total=1)
         made = make_content(asked, open_bank(home, data), out, variants, rewriting)
@@ -65,15 +60,16 @@ def content(
     lines = [
         f"wrote {len(made.variants):,} variant(s) of {made.products} product(s) and {len(made.segments)} segment(s) "
         f"to {out}",
-        *_rewritten(made.rewrites),
+        *rewritten(None if made.rewrites is None else made.rewrites.counts()),
         *(f"  no copy of {plain(one.product_id)} ({one.language}): {plain(one.reason)}" for one in few),
     ]
     emit({"out": str(out), **report_of(made)}, as_json, lines)
 
 
-def _rewritten(rewrites: "Rewrites | None") -> list[str]:
-    if rewrites is None:
+def rewritten(counts: dict[str, Any] | None) -> list[str]:
+    """What a language model did to the copy, in a line; none where it was not asked."""
+    if counts is None:
         return []
-    why = ", ".join(f"{rule} {count:,}" for rule, count in rewrites.reasons.items())
-    refused = f"; {rewrites.rejected:,} refused ({why}), where the template's copy stays" if rewrites.rejected else ""
-    return [f"  the language model rewrote {rewrites.accepted:,}{refused}"]
+    why = ", ".join(f"{rule} {count:,}" for rule, count in counts["reasons"].items())
+    refused = f"; {counts['rejected']:,} refused ({why}), where the template's copy stays" if counts["rejected"] else ""
+    return [f"  the language model rewrote {counts['accepted']:,}{refused}"]

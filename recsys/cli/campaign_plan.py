@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recsys.campaigns.waterfall import WaterfallStep, masked
+from recsys.cli.campaign_content import rewritten
 from recsys.cli.terminal import JsonOption, console, emit, make_progress, plain
 
 
@@ -26,6 +27,10 @@ def plan(
     compose: Annotated[
         int, typer.Option(min=0, max=5, help="Variants of copy to compose for every cell; 0: the bank's creatives.")
     ] = 0,
+    writer: Annotated[
+        Path | None, typer.Option(help="With --compose: a language model, as in `recsys campaign content --help`.")
+    ] = None,
+    rewrites: Annotated[int | None, typer.Option(min=1, help="Variants that it is asked about; default: all.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Plan a campaign with the champion: audience, rules, holdouts, allocation, and what to expect. Sends nothing.
@@ -39,14 +44,16 @@ def plan(
     from recsys.campaigns.brief import Brief
     from recsys.campaigns.plan_files import require_free
     from recsys.campaigns.service import Making, make_plan
-    from recsys.cli.campaign_bank import open_bank
+    from recsys.cli.campaign_bank import open_bank, open_rewriting
     from recsys.cli.workflows import require_writable
 
+    if writer is not None and not compose:
+        raise typer.BadParameter("there is no copy to rewrite: add --compose 3", param_hint="--writer")
     asked = Brief.from_yaml(brief)
     require_free(out)
     require_writable(out)
     with make_progress() as progress:
-        making = Making(datetime.now(UTC), compose, progress)
+        making = Making(datetime.now(UTC), compose, progress, open_rewriting(context.obj, writer, rewrites))
         summary = make_plan(asked, open_bank(context.obj, data), out, making)
     if as_json:
         emit(summary, True, [])
@@ -65,6 +72,7 @@ def print_plan(summary: dict[str, Any], out: Console) -> None:
         f"of these incremental {_interval(totals['incremental_responses'])}",
         f"[dim]{plain(summary['method'])}: {plain(summary['why'])}[/dim]",
         *_qini(summary["uplift"]),
+        *rewritten(summary.get("rewrites")),
         *_constraints(summary["constraints"]),
         _power(summary["power"]),
         *_fairness(summary["fairness"]),

@@ -28,6 +28,14 @@ class Writer(Protocol):
         ...
 
 
+class Rewriting(NamedTuple):
+    """A language model that may rewrite copy."""
+
+    writer: Writer
+    most: int | None = None
+    """How many variants it is asked about; None: all."""
+
+
 class Rewrites(NamedTuple):
     """The variants after the model had its turn."""
 
@@ -37,6 +45,10 @@ class Rewrites(NamedTuple):
     rejected: int
     reasons: dict[str, int]
     """By rule: rejected rewrites that broke it; `format` and `unavailable` are the model's own failures."""
+
+    def counts(self) -> dict[str, Any]:
+        """How many were accepted and rejected, and why, for JSON."""
+        return {"accepted": self.accepted, "rejected": self.rejected, "reasons": self.reasons}
 
 
 def rewrite_variants(
