@@ -84,12 +84,14 @@ def require(*scopes: str) -> Callable[[Request, Credentials, ServicesDep], Await
     """A dependency that lets only tokens with one of `scopes` pass, as often as they may."""
 
     async def authorise(request: Request, credentials: Credentials, services: ServicesDep) -> Principal:
+        started = perf_counter()
         principal = await identify(credentials, services)
         request.state.subject = principal.subject
         if principal.customer_id is None:
             await services.limiter.spend_client(request, principal.subject)
         else:
             await services.limiter.spend_customer(request, principal.customer_id)
+        services.metrics.stages.labels("auth").observe(perf_counter() - started)
         if principal.scopes.isdisjoint(scopes):
             raise ProblemError(HTTPStatus.FORBIDDEN, f"the token lacks the scope {' or '.join(scopes)}")
         return principal
