@@ -81,13 +81,13 @@ class RecommendationEngine:
         One that can be recorded nowhere must not be given: then there is nothing in it.
         """
         times = StageTimes(self._metrics)
-        model, facts, inputs = await self.gather(customer_id, body, request_id, Stopwatch(times.add))
+        model, facts, inputs = await self.gather(customer_id, body, request_id, Stopwatch(times.once))
         request = decision_request(inputs, model.pipeline.catalogue)
         decision = with_mode(model.pipeline.decide(inputs.features, facts, request, Stopwatch(times.add)), inputs)
         decision, violations = without_violations(decision, model.pipeline.catalogue)
         self._metrics.violations.inc(violations)
         answer = self.answer(model, decision, inputs)
-        with Stopwatch(times.add)("log"):
+        with Stopwatch(times.once)("log"):
             answer = await self.recorded(model, decision, answer, inputs)
         times.tell()
         return answer

@@ -60,7 +60,7 @@ class Metrics:
         )
         self.feature_age = Histogram(
             "recsys_feature_age_seconds",
-            "How old the features were that an answer was made from, by view",
+            "How old the features of answers were, by view",
             ["view"],
             buckets=AGE_BUCKETS,
             registry=self.registry,
@@ -77,6 +77,10 @@ class StageTimes:
     def __init__(self, metrics: Metrics) -> None:
         self._stages = metrics.stages
         self._seconds: dict[str, float] = {}
+
+    def once(self, stage: str, seconds: float) -> None:
+        """The only visit."""
+        self._stages.labels(stage).observe(seconds)
 
     def add(self, stage: str, seconds: float) -> None:
         """One visit."""
