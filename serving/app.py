@@ -44,6 +44,7 @@ from serving.tracing import Tracer, make_tracer
 from serving.web.pages import ASSETS, static_files
 from serving.web.showcase import routes as page
 from serving.web.showcase.showcase import Showcase
+from serving.web.studio.install import install_studio
 
 WRITE_THREADS = 4
 RELEASE_SECONDS = 5.0
@@ -109,7 +110,9 @@ def create_app(
     install_problem_handlers(app)
     for module in (recommendations, decisions, events, consents, catalogue, campaigns, audit, health):
         app.include_router(module.router)
-    app.include_router(page.router if settings.mode is Mode.LOCAL else page.door)
+    for router in page.LOCAL if settings.mode is Mode.LOCAL else page.PRODUCTION:
+        app.include_router(router)
+    install_studio(app, settings)
     app.mount(ASSETS, static_files())
     return app
 

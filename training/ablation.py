@@ -1,14 +1,14 @@
 """What each part of the model is worth: the recipe trained again without it, on the same questions and seeds."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from recsys.config import apply_overrides
 from recsys.metrics.bootstrap import bootstrap_difference, bootstrap_mean
-from training.ablation_variants import CALIBRATION, Variant
+from training.ablation_variants import CALIBRATION, DEFAULT, Variant
 from training.config import EvaluationConfig, TrainConfig
 from training.evaluate import MODEL, POPULARITY, Evaluation, interval_json
 
@@ -26,6 +26,8 @@ class Outcome:
     """Mean of the seeds."""
     calibration: tuple[dict[str, Any], ...] = ()
     """What the response model of each seed measured on the test part, where one was fitted."""
+    missing: dict[str, np.ndarray] = field(default_factory=dict)
+    """Modality to [S, Q] NDCG with it missing in serving."""
 
 
 def recipe_of(variant: Variant, recipe: TrainConfig, seed: int) -> TrainConfig:
@@ -60,6 +62,9 @@ def measure(
                 popularity=runs[0][0].per_query[POPULARITY].ndcg,
                 seconds=float(np.mean([seconds for _, seconds in runs])),
                 calibration=tuple(test for one, _ in runs if (test := one.report.get("response", {}).get("test"))),
+                missing={
+                    name: np.stack([evaluation.missing[name] for evaluation, _ in runs]) for name in runs[0][0].missing
+                },
             )
         )
     return outcomes
@@ -101,8 +106,31 @@ def report_ablation(outcomes: Sequence[Outcome], config: EvaluationConfig) -> di
         "seeds": len(outcomes[0].ndcg),
         "popularity": popularity,
         "variants": rows,
+        "missing": _missing(by_name, config),
         "calibration": calibration_rows(tests),
     }
+
+
+def _missing(by_name: dict[str, Outcome], config: EvaluationConfig) -> list[dict[str, Any]]:
+    """Each modality that the default loses only in serving, beside the variant that was trained without it.
+
+    Above zero, it pays to have learned with what is missing now.
+    """
+    default = by_name.get(DEFAULT)
+    rows = []
+    for name, served in ({} if default is None else default.missing).items():
+        trained = by_name.get(f"no {name}")
+        if trained is None or trained.variant.group != "modality":
+            continue
+        pair = served.mean(axis=0), trained.ndcg.mean(axis=0)
+        rows.append(
+            {
+                "modality": name,
+                "ndcg": interval_json(bootstrap_mean(pair[0], config.bootstrap_samples)),
+                "minus_trained_without": interval_json(bootstrap_difference(*pair, config.bootstrap_samples)),
+            }
+        )
+    return rows
 
 
 def calibration_rows(tests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -140,7 +168,24 @@ def to_markdown(report: dict[str, Any]) -> str:
             f"| {row['variant']} | {_interval(row['ndcg'])} | {worth} | {row['beside'] or ''} | {spread} "
             f"| {row['seconds']:,.0f} |"
         )
-    return "\n".join([*lines, *_calibration_lines(report["calibration"])]) + "\n"
+    lines += [*_missing_lines(report), *_calibration_lines(report["calibration"])]
+    return "\n".join(lines) + "\n"
+
+
+def _missing_lines(report: dict[str, Any]) -> list[str]:
+    if not report.get("missing"):
+        return []
+    lines = [
+        "",
+        "A modality that is missing in serving only, and the same minus the variant that was trained without it:",
+        "",
+        f"| missing in serving | NDCG@{report['k']} | minus trained without |",
+        "|---|---|---|",
+    ]
+    for row in report["missing"]:
+        pair = _interval(row["ndcg"]), _interval(row["minus_trained_without"], "+")
+        lines.append(f"| {row['modality']} | {pair[0]} | {pair[1]} |")
+    return lines
 
 
 def _calibration_lines(rows: list[dict[str, Any]]) -> list[str]:

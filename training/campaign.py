@@ -16,9 +16,11 @@ from recsys.campaigns.source import Groups, History, Scores
 from recsys.data.contract import Dataset
 from recsys.decisions.versions import product_version, words_hash
 from recsys.policy.facts import BoolArray
-from recsys.schema import CONTENT_ID, PRODUCT_ID, Kind
-from training.campaign_history import read_history
+from recsys.schema import CONTENT_ID, PRODUCT_ID, EventType, Kind
+from training.campaign_history import conversions_per_response, read_history
+from training.campaign_responses import Responses
 from training.campaign_tones import read_tone_responses
+from training.campaign_uplift import learn_uplift
 from training.fairness.groups import read_attributes
 from training.recommend import BatchRecommender
 
@@ -50,11 +52,20 @@ class BankCustomers(DatasetCustomers):
         return Scores(
             self.recommend.scores(known, segments, Kind.PRODUCTS, allowed),
             self.recommend.scores(known, segments, Kind.CONTENTS),
+            None if self.bundle.response is None else Responses(self.recommend.recommender, known),
         )
 
     def history(self, objective: Objective) -> History:
         """What logged impressions taught."""
-        return read_history(self.recommend, objective, self.as_of)
+        found = read_history(self.recommend, objective, self.as_of)
+        uplift = learn_uplift(self.dataset, self.as_of, self.policy.pack.credit)
+        if objective == "engage" and uplift.predict is not None:
+            why = "the history's trials are about applications, and this campaign is about clicks"
+            uplift = uplift._replace(method="propensity", reason=why, predict=None)
+        worth = conversions_per_response(self.dataset, EventType.APPLY, self.as_of)
+        return found._replace(
+            uplift=uplift, conversions_per_application=worth, by_responses=self.bundle.response is not None
+        )
 
     def groups(self, customers: Sequence[str]) -> list[Groups]:
         """By the columns that the policy pack keeps from models."""

@@ -217,6 +217,7 @@ class DatasetBuilder:
             own_products=self._own_products(labels, catalogue),
             product_counts=_counts(labels, PRODUCT_ID, catalogue.product_ids),
             content_counts=_counts(labels, CONTENT_ID, catalogue.content_ids),
+            customer_ids=tuple(customer_index(labels)),
         )
         return Prepared(inputs, training, *item_rows(inputs, catalogue), catalogue.product_of_content())
 

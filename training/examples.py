@@ -152,6 +152,8 @@ class TrainingSet:
     """[P] float64: labels of each product; products without any are no negatives."""
     content_counts: np.ndarray
     """[C] float64."""
+    customer_ids: tuple[str, ...] = ()
+    """By customer_index."""
 
     def batches(self, labels_per_batch: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
         """Shuffled windows, cut so that each batch has about `labels_per_batch` labels; yields label rows.

@@ -9,6 +9,9 @@ class PretrainConfig(BaseConfig):
     """The phase before the labels."""
 
     enabled: bool = False
+    """Off: with all labels at hand, views and clicks are predicted beside them already (`labels.next_event`). What the
+    phase is worth with few labels: `recsys ablate DATASET --only labels`; on top of the default: `--only
+    self-supervision`."""
     epochs: int = Field(default=4, ge=1, le=50)
     """Passes over the unlabelled events; bounded, for there is nothing to stop early on."""
     next_event: bool = True

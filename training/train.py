@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from rich.progress import Progress
+from threadpoolctl import threadpool_limits
 
 from recsys.bundle import SELECTION, Bundle, BundleManifest, PriorConfig
 from recsys.data.contract import Dataset
@@ -22,7 +23,7 @@ from training.config import TrainConfig
 from training.dataset import Catalogue, DatasetBuilder, Prepared, load_catalogue, load_parts
 from training.evaluate import Evaluation, FrozenSplit, evaluate_bundle, load_split
 from training.labels import LabelsConfig, choose_labels, teachers
-from training.loop import Trainer, TrainingResult
+from training.loop import Trainer, TrainingResult, loop_threads
 from training.packing import BundlePacker
 from training.pretrain import Pretraining
 from training.prior import WINDOWS, choose_prior, popularity_prior
@@ -78,6 +79,10 @@ class Training:
             ModelError: the model would rank credit by a column that the policy refuses.
         """
         torch.set_flush_denormal(True)
+        with threadpool_limits(loop_threads(self.config.loop), "blas"):  # beside other processes, more of them spin
+            return self._run(progress)
+
+    def _run(self, progress: Progress | None) -> TrainingOutcome:
         say = _sayer(progress)
         packer = BundlePacker(self.dataset, self._counted, self.config, self.version, self.manifest.schema_hash)
         say("reading the frozen split")

@@ -117,8 +117,16 @@ def replay_plan(folder: Path, bank: CampaignBank, progress: Progress | None = No
     return Replayed(found == then, then, found, changed)
 
 
+class Rewriting(NamedTuple):
+    """A language model that may rewrite copy."""
+
+    writer: Writer
+    most: int | None = None
+    """How many variants it is asked about; None: all."""
+
+
 def make_content(
-    brief: Brief, bank: CampaignBank, out: Path, variants: int = 3, writer: Writer | None = None
+    brief: Brief, bank: CampaignBank, out: Path, variants: int = 3, rewriting: Rewriting | None = None
 ) -> Content:
     """Composes copy and pictures for a brief's products and writes them to a directory, whole or not at all.
 
@@ -127,7 +135,7 @@ def make_content(
         bank: whose products.
         out: the directory: variants.json, report.json, tone_lifts.csv and images/; must not exist.
         variants: of each product, segment, channel and language, 3 to 5.
-        writer: a language model that may rewrite the copy; None: none.
+        rewriting: a language model that may rewrite the copy; None: none.
 
     Raises:
         RecsysError: the brief names what the bank does not have, or the directory exists or cannot be written.
@@ -146,7 +154,9 @@ def make_content(
     )
     lifts = estimate_tone_lifts(responses)
     made = compose_variants(list(facts.values()), config, lifts)
-    rewrites = None if writer is None else rewrite_variants(made.variants, facts, writer)
+    rewrites = None
+    if rewriting is not None:
+        rewrites = rewrite_variants(made.variants, facts, rewriting.writer, most=rewriting.most)
     words = made.variants if rewrites is None else rewrites.variants
     temporary = out.with_name(f".{out.name}.partial")
     pictures = PictureConfig(provider=bank.dataset.config.name, seed=brief.seed)

@@ -64,6 +64,7 @@ def print_plan(summary: dict[str, Any], out: Console) -> None:
         f"expected responses {_interval(totals['expected_responses'])}, "
         f"of these incremental {_interval(totals['incremental_responses'])}",
         f"[dim]{plain(summary['method'])}: {plain(summary['why'])}[/dim]",
+        *_qini(summary["uplift"]),
         *_constraints(summary["constraints"]),
         _power(summary["power"]),
         *_fairness(summary["fairness"]),
@@ -93,6 +94,16 @@ def _constraints(constraints: list[dict[str, Any]]) -> list[str]:
         f"{entry['price']:,.4g}"
         for entry in binding
     ]
+
+
+def _qini(uplift: dict[str, Any] | None) -> list[str]:
+    if uplift is None or not uplift["qini"]:
+        return []
+    rows = [
+        f"  {name:<10} {1000 * one['mean']:8.3f}   {1000 * one['low']:8.3f} to {1000 * one['high']:8.3f}"
+        for name, one in uplift["qini"].items()
+    ]
+    return ["[dim]Qini on validation, applications in 1,000 contacts, 95 % interval:[/dim]", *rows]
 
 
 def _power(power: dict[str, Any]) -> str:

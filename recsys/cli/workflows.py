@@ -153,11 +153,15 @@ def train_and_register(
 
 def _measure_fairness(home: Home, outcome: Any, pack: Any, config: "TrainConfig") -> dict[str, Any]:
     """By the weights of the run that have not seen the frozen split."""
+    from threadpoolctl import threadpool_limits
+
     from recsys.bundle import SELECTION, Bundle
     from training.fairness.report import measure_fairness
+    from training.loop import loop_threads
 
     bundle = Bundle.load(outcome.folder / SELECTION)
-    return measure_fairness(bundle, outcome.split, home.path, pack, config.fairness, config.evaluation.k)
+    with threadpool_limits(loop_threads(config.loop), "blas"):
+        return measure_fairness(bundle, outcome.split, home.path, pack, config.fairness, config.evaluation.k)
 
 
 def _champion_ndcg(tracker: Any, home: Home, split: Any, config: "TrainConfig") -> Any:

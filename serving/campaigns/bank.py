@@ -64,6 +64,12 @@ class CampaignBank:
         """
         return self.open().customers.dataset
 
+    def segments(self) -> list[str]:
+        """The segments that customers are in."""
+        customers = self.open().customers
+        found = customers.audience(pl.lit(value=True), ())["segment"]
+        return sorted(str(name) for name in found.drop_nulls().unique())
+
     def _read(self, version: str) -> OpenBank:
         model = self._models.current
         try:

@@ -180,11 +180,10 @@ class CampaignDesk:
 
 def _messages(read: PlannedCampaign) -> list[PlannedMessage]:
     in_app, views = set(read.summary["in_app_channels"]), read.brief.limits.in_app_views
+    name = read.brief.campaign_id
     return [
-        PlannedMessage(
-            message_id(read.brief.campaign_id, row),
-            *(row[name] for name in _MESSAGE),
-            views_left=views if row["channel"] in in_app else None,
+        PlannedMessage(message_id(name, row), *(row[column] for column in _MESSAGE))._replace(
+            views_left=views if row["channel"] in in_app else None
         )
         for row in read.assignments.iter_rows(named=True)
     ]

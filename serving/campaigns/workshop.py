@@ -185,6 +185,19 @@ class Workshop:
             self.drafts.validated(campaign_id, writing)
         return failing
 
+    @staticmethod
+    def require_valid(failing: Mapping[str, tuple[str, ...]]) -> None:
+        """Refuses a campaign of which variants fail.
+
+        Raises:
+            CampaignError: some do; it names the first.
+        """
+        if failing:
+            first, findings = next(iter(failing.items()))
+            raise CampaignError(
+                f"{len(failing)} variant(s) do not pass the fact guard, the first is {first}: {findings[0]}"
+            )
+
     def submit(self, campaign_id: str, writing: Writing) -> Campaign:
         """Hands a campaign in: validated again, with a plan that holds the words as they are now.
 
@@ -193,11 +206,7 @@ class Workshop:
         """
         campaign = CampaignStore(self.desk.store).get(campaign_id)
         folder = self.plan_folder(campaign)
-        if failing := self.validate(campaign_id, writing):
-            first, findings = next(iter(failing.items()))
-            raise CampaignError(
-                f"{len(failing)} variant(s) do not pass the fact guard, the first is {first}: {findings[0]}"
-            )
+        self.require_valid(self.validate(campaign_id, writing))
         words = [one.copy for one in self.drafts.variants(campaign_id)]
         plan = read_plan(folder)
         if _hashes(words) != _hashes(plan.variants):

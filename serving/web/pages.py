@@ -63,6 +63,7 @@ class Pages:
             language=language,
             html_language=HTML_LANGUAGE[language],
             languages=LANGUAGES,
+            has_docs=request.app.openapi_url is not None,
             in_language=lambda code: f"?{request.url.include_query_params(lang=code).query}",
             **values,
         )

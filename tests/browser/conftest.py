@@ -49,10 +49,9 @@ class Window:
         self.settle()
 
     def settle(self) -> None:
-        """Waits until nothing is on its way any more."""
+        """Waits until the page has done what it was told, pictures and all."""
         self.page.wait_for_load_state("networkidle")
-        self.page.wait_for_function("() => !document.querySelector('[aria-busy=true]')")
-        self.page.wait_for_load_state("networkidle")
+        self.page.wait_for_function("() => !('busy' in document.documentElement.dataset)")
 
     def news(self) -> str:
         """What the page says about the last answer."""

@@ -26,16 +26,17 @@ def bearer(key: str, customer: str | None, *scopes: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def people(server: LiveServer, key: str) -> Iterator[str]:
     """Customers of whom everything is known; each test takes the next."""
+    return find_people(server.url, key)
+
+
+def find_people(url: str, key: str) -> Iterator[str]:
     body = {"placements": [{"name": "home", "kind": "products", "limit": 6}], "channel": "app", "locale": "en"}
-    with httpx.Client(base_url=server.url, timeout=30) as client:
+    with httpx.Client(base_url=url, timeout=30) as client:
         listed = client.get("/", params={"known": "everything"}).text
-        found = [part.split("&")[0] for part in listed.split("customer=")[1:]]
-        served = []
-        for customer in found:
+        for customer in re.findall(r"customer=([^&\"]+)", listed):
             answer = client.post("/v1/recommendations", json=body, headers=bearer(key, customer, READ)).json()
             if answer["mode"] in PERSONAL and len(answer["placements"][0]["items"]) >= 4:
-                served.append(customer)
-    return iter(served)
+                yield customer
 
 
 def test_page_pick_see_dismiss_and_refuse_profiling(window: Opening, people: Iterator[str]) -> None:

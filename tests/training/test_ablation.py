@@ -125,3 +125,19 @@ def test_ablate_writes_markdown_json_and_mlflow_and_leaves_no_run_behind(governe
     (logged,) = client.search_runs([experiment.experiment_id])
     assert "worth/no next-event prediction" in logged.data.metrics
     assert run("--home", home, "ablate", governed.dataset.path, "--only", "colour", "--out", out) == 2
+
+
+def test_missing_in_serving_is_paired_with_trained_without() -> None:
+    full, popularity = np.array([[0.6, 0.4], [0.8, 0.2]]), np.zeros(2)
+    served, trained = np.array([[0.5, 0.3], [0.5, 0.3]]), np.array([[0.4, 0.2], [0.4, 0.2]])
+    outcomes = [
+        Outcome(Variant("default", "model", ()), full, popularity, 1.0, {"text": served, "history": served}),
+        Outcome(Variant("no text", "modality", ("x=1",)), trained, popularity, 1.0),
+    ]
+    report = report_ablation(outcomes, EvaluationConfig(bootstrap_samples=100))
+    (row,) = report["missing"]
+    assert row["modality"] == "text"
+    assert row["ndcg"]["mean"] == pytest.approx(0.4)
+    assert row["minus_trained_without"]["low"] == pytest.approx(0.1)
+    table = to_markdown({"dataset": "d", "measured_on": "test", **report})
+    assert "| text | 0.4000 [0.3000, 0.5000] | +0.1000 [+0.1000, +0.1000] |" in table

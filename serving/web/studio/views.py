@@ -66,6 +66,7 @@ def show(request: Request, staff: Staff, template: str, *, status: int = HTTPSta
         staff=staff,
         tones=TONES,
         done=request.query_params.get("done", ""),
+        translated=lambda text: translate(text, language_of(request)),
         **{"failure": None, "campaign": None, "tab": "", **values},
     )
     page.status_code = status
