@@ -23,12 +23,14 @@ from serving.headers import API_VERSION, default_headers
 from serving.idempotency import Idempotency
 from serving.ingest import EventIngestor
 from serving.loading import Components
+from serving.logs import configure_logs
 from serving.metrics import Metrics
 from serving.middleware import RequestMiddleware
 from serving.models import ModelHolder
 from serving.overload import OverloadMiddleware
 from serving.paging import Pager
 from serving.problems import install_problem_handlers
+from serving.process import settle
 from serving.rate_limits import make_rate_limiter
 from serving.reading import AnswerSources, CustomerReader
 from serving.reload import Reloader, poll_forever
@@ -38,6 +40,7 @@ from serving.settings import Mode, Settings, read_settings
 from serving.store.database import StoreError
 from serving.store.quarantine import Quarantine
 from serving.tokens import CursorSigner, Signers, TrackingSigner
+from serving.tracing import Tracer, make_tracer
 from serving.web.pages import ASSETS, static_files
 from serving.web.showcase import routes as page
 from serving.web.showcase.showcase import Showcase
@@ -54,7 +57,10 @@ The customer is the one that the bearer token names. Errors are problem details 
 
 
 def create_app(
-    settings: Settings, load: Callable[[Settings], Components] = load_components, clock: Clock = utc_now
+    settings: Settings,
+    load: Callable[[Settings], Components] = load_components,
+    clock: Clock = utc_now,
+    ready: Callable[[], None] = lambda: None,
 ) -> FastAPI:
     """The application; everything is loaded, checked and warmed when it starts, not before.
 
@@ -62,12 +68,13 @@ def create_app(
         settings: the operator's.
         load: gets what a request needs; raises a RecsysError where the service must not start.
         clock: the present.
+        ready: called once everything is loaded.
 
     Raises:
         ConfigError: it would stand open to others.
     """
     check_exposure(settings)
-    metrics = Metrics()
+    metrics, tracer = Metrics(), make_tracer(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -77,6 +84,7 @@ def create_app(
         app.state.showcase = Showcase(settings, components.store)
         await services.tokens.start()
         services.ingestor.apply_all_pending()
+        ready()
         async with reloading(services.reloader, settings.reload_seconds), releasing(services):
             yield
         services.workshop.runner.close()
@@ -86,6 +94,7 @@ def create_app(
         services.writes.close()
         log.close()
         components.store.close()
+        tracer.close()
 
     docs = settings.mode is Mode.LOCAL if settings.docs is None else settings.docs
     app = FastAPI(
@@ -97,7 +106,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.deprecations = DEPRECATIONS
-    protect(app, settings, metrics)
+    protect(app, settings, metrics, tracer)
     install_problem_handlers(app)
     for module in (recommendations, decisions, events, consents, catalogue, campaigns, audit, health):
         app.include_router(module.router)
@@ -108,14 +117,14 @@ def create_app(
     return app
 
 
-def protect(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
+def protect(app: FastAPI, settings: Settings, metrics: Metrics, tracer: Tracer) -> None:
     """What every request passes, the last one first."""
     app.add_middleware(OverloadMiddleware, limit=settings.max_in_progress, metrics=metrics)
     larger = {"/v1/catalogue/": MAX_PUT_BYTES}
     app.add_middleware(BodyLimitMiddleware, default=settings.max_body_kb << 10, larger=larger)
     if settings.mode is Mode.LOCAL:
         app.add_middleware(LocalOnlyMiddleware)
-    app.add_middleware(RequestMiddleware, metrics=metrics, defaults=default_headers(settings.mode))
+    app.add_middleware(RequestMiddleware, metrics=metrics, defaults=default_headers(settings.mode), tracer=tracer)
 
 
 @asynccontextmanager
@@ -194,4 +203,6 @@ def build_services(
 
 def app_from_environment() -> FastAPI:
     """What each of several workers runs: the settings come from the environment."""
-    return create_app(read_settings())
+    settings = read_settings()
+    configure_logs(settings)
+    return create_app(settings, ready=settle)

@@ -19,8 +19,9 @@ from recsys.decisions.stopwatch import UNTIMED, Stopwatch
 from recsys.features.spec import feature_name
 from recsys.policy.facts import CustomerFacts, as_instant
 from recsys.policy.rules import RequestContext
-from recsys.schema import Modality, ServingMode
+from recsys.schema import EVENT_TIMESTAMP, Modality, ServingMode
 from serving.decision_log import DecisionLog, DecisionLogError
+from serving.last_look import without_violations
 from serving.loading import FeatureReader, ServedModel
 from serving.metrics import Metrics, StageTimes
 from serving.ranking_rest import have_more
@@ -41,6 +42,8 @@ from serving.tokens import Cursor, Shown, Signers
 
 ANALYSES: Final = MappingProxyType({"text_analysis": Modality.TEXT, "image_analysis": Modality.IMAGE})
 """The consents that guard a modality each."""
+_TIMES: Final = tuple((str(view), feature_name(view, EVENT_TIMESTAMP)) for views in VIEWS.values() for view in views)
+"""Views, and the keys under which a row says since when they hold."""
 Clock = Callable[[], datetime]
 
 
@@ -78,11 +81,13 @@ class RecommendationEngine:
         One that can be recorded nowhere must not be given: then there is nothing in it.
         """
         times = StageTimes(self._metrics)
-        model, facts, inputs = await self.gather(customer_id, body, request_id, Stopwatch(times.add))
+        model, facts, inputs = await self.gather(customer_id, body, request_id, Stopwatch(times.once))
         request = decision_request(inputs, model.pipeline.catalogue)
         decision = with_mode(model.pipeline.decide(inputs.features, facts, request, Stopwatch(times.add)), inputs)
+        decision, violations = without_violations(decision, model.pipeline.catalogue)
+        self._metrics.violations.inc(violations)
         answer = self.answer(model, decision, inputs)
-        with Stopwatch(times.add)("log"):
+        with Stopwatch(times.once)("log"):
             answer = await self.recorded(model, decision, answer, inputs)
         times.tell()
         return answer
@@ -142,7 +147,13 @@ class RecommendationEngine:
         if policy.profiling_refused(facts, now)[0] or policy.stale(facts, now)[0]:
             return NOTHING_READ
         read = await self._customers.read_features(customer_id, now)
+        self._note_ages(read.row or {}, now)
         return read if read.row is None else read._replace(row=without_refused(read.row, facts, now))
+
+    def _note_ages(self, row: Mapping[str, Any], now: datetime) -> None:
+        for view, key in _TIMES:
+            if (since := row.get(key)) is not None:
+                self._metrics.feature_age.labels(view).observe(max(0.0, (now - since).total_seconds()))
 
     def answer(self, model: ServedModel, decision: Decision, inputs: Inputs) -> RecommendationResponse:
         """The decision as it goes over the wire."""

@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 LATENCY_BUCKETS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+AGE_BUCKETS = (1.0, 60.0, 3600.0, 6 * 3600.0, 86_400.0, 2 * 86_400.0, 7 * 86_400.0, 30 * 86_400.0, 90 * 86_400.0)
 
 
 class Metrics:
@@ -31,19 +32,38 @@ class Metrics:
             "recsys_dependency_failures", "Failed calls of a dependency", ["dependency"], registry=self.registry
         )
         self.up = Gauge(
-            "recsys_dependency_up", "0 while a dependency counts as down", ["dependency"], registry=self.registry
+            "recsys_dependency_up",
+            "0 while a dependency counts as down",
+            ["dependency"],
+            registry=self.registry,
+            multiprocess_mode="livemin",
         )
         self.model = Gauge(
             "recsys_model_info",
             "The model and the policy that are served",
             ["version", "policy"],
             registry=self.registry,
+            multiprocess_mode="livemax",
         )
         self.reloads = Counter(
             "recsys_reloads", "Reloads of the champion and the policy", ["part", "result"], registry=self.registry
         )
         self.reload_refused = Gauge(
-            "recsys_reload_refused", "1 while what is new cannot be taken", ["part"], registry=self.registry
+            "recsys_reload_refused",
+            "1 while what is new cannot be taken",
+            ["part"],
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
+        self.violations = Counter(
+            "recsys_violations", "Items that the last look found unlawful, and took out: 0", registry=self.registry
+        )
+        self.feature_age = Histogram(
+            "recsys_feature_age_seconds",
+            "How old the features of answers were, by view",
+            ["view"],
+            buckets=AGE_BUCKETS,
+            registry=self.registry,
         )
 
 
@@ -57,6 +77,10 @@ class StageTimes:
     def __init__(self, metrics: Metrics) -> None:
         self._stages = metrics.stages
         self._seconds: dict[str, float] = {}
+
+    def once(self, stage: str, seconds: float) -> None:
+        """The only visit."""
+        self._stages.labels(stage).observe(seconds)
 
     def add(self, stage: str, seconds: float) -> None:
         """One visit."""

@@ -1,6 +1,7 @@
 """What happens to every request: an id, security headers, a measurement."""
 
 import re
+from logging import INFO
 from time import perf_counter
 from typing import Final
 from uuid import uuid4
@@ -10,9 +11,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.deprecations import headers_of
 from serving.headers import Headers, complete
+from serving.logs import ACCESS, REQUEST_ID
 from serving.metrics import Metrics
 from serving.problems import on_failure
 from serving.rate_limits import header_fields
+from serving.tracing import Tracer
 
 _REQUEST_ID: Final = re.compile(rb"^[A-Za-z0-9._-]{1,64}$")
 _HEADER: Final = b"x-request-id"
@@ -27,12 +30,14 @@ class RequestMiddleware:
         app: what is wrapped.
         metrics: measures.
         defaults: headers of an answer that does not say otherwise.
+        tracer: makes a span of each request.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, defaults: Headers) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, defaults: Headers, tracer: Tracer) -> None:
         self._app = app
         self._metrics = metrics
         self._defaults = defaults
+        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Wraps one request."""
@@ -42,7 +47,25 @@ class RequestMiddleware:
         given = next((value for name, value in scope["headers"] if name == _HEADER), b"")
         request_id = given.decode() if _REQUEST_ID.match(given) else uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        status, started, begun = 500, perf_counter(), False
+        REQUEST_ID.set(request_id)
+        started, status = perf_counter(), 500
+        with self._tracer.request(scope) as span:
+            try:
+                status = await self._answer(scope, receive, send, request_id)
+            finally:
+                route = getattr(scope.get("route"), "path", _UNMATCHED)
+                self._tracer.finish(span, route, status, request_id)
+                self._note(scope["method"], route, status, perf_counter() - started)
+
+    def _note(self, method: str, route: str, status: int, seconds: float) -> None:
+        self._metrics.latency.labels(route, str(status)).observe(seconds)
+        if ACCESS.isEnabledFor(INFO):
+            fields = {"method": method, "route": route, "status": status, "ms": round(1000 * seconds, 2)}
+            ACCESS.info("answered", extra=fields)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
+        """Answers; returns the status."""
+        status, begun = 500, False
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status, begun
@@ -62,9 +85,7 @@ class RequestMiddleware:
                 raise
             # Here and not in Starlette's outermost layer: an error of ours has the same headers as any answer.
             await on_failure(Request(scope), error)(scope, receive, send_with_headers)
-        finally:
-            route = getattr(scope.get("route"), "path", _UNMATCHED)
-            self._metrics.latency.labels(route, str(status)).observe(perf_counter() - started)
+        return status
 
 
 def _told(scope: Scope) -> Headers:

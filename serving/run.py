@@ -11,9 +11,14 @@ from urllib.parse import urlencode
 
 from recsys.errors import HomeError, RecsysError
 from serving.auth.exposure import check_exposure
+from serving.exposition import start_shared
+from serving.logs import configure_logs
+from serving.process import settle
 from serving.settings import Mode, Settings
 
 BACKLOG: Final = 2048
+METRICS_FOLDER: Final = "metrics"
+"""Where several workers of a home write what they count."""
 GRACE_SECONDS: Final = 10
 """How long requests in flight may take to finish after SIGTERM."""
 
@@ -84,9 +89,10 @@ def _serve_here(settings: Settings, listener: socket.socket) -> None:
     from serving.champion import load_components
 
     components = load_components(settings)  # here and not in the lifespan: an error reaches the command line plainly
-    app = create_app(settings, load=lambda _: components)
+    configure_logs(settings)
+    app = create_app(settings, load=lambda _: components, ready=settle)
     config = uvicorn.Config(
-        app, log_level="info", access_log=False, timeout_graceful_shutdown=GRACE_SECONDS, backlog=BACKLOG
+        app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_SECONDS, backlog=BACKLOG
     )
     server = uvicorn.Server(config)
     with _stop_is_success():
@@ -119,9 +125,12 @@ def _serve_workers(settings: Settings, listener: socket.socket, workers: int) ->
     os.environ["RECSYS_MODE"] = settings.mode
     os.environ["RECSYS_SECRET"] = settings.signing_key()
     os.environ["RECSYS_DATABASE_URL"] = settings.store_url()
+    start_shared(settings.home.resolve() / METRICS_FOLDER)
+    configure_logs(settings)
     config = uvicorn.Config(
         "serving.app:app_from_environment",
         factory=True,
+        log_config=None,
         access_log=False,
         workers=workers,
         timeout_graceful_shutdown=GRACE_SECONDS,

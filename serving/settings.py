@@ -90,8 +90,17 @@ class Settings(BaseSettings):
     """How long an app waits until its events or consents are stored."""
     reload_seconds: float = Field(default=2.0, ge=0.0, le=5.0, allow_inf_nan=False)
     """How often the registry and the policy pack are looked at for something new; 0: never."""
+    json_logs: bool | None = None
+    """Whether the log is one JSON object a line, with a line for every request; None: in production."""
+    otlp_endpoint: str | None = None
+    """Where an OpenTelemetry collector takes traces over HTTP, such as http://127.0.0.1:4318/v1/traces; None: none."""
     torch_threads: int = Field(default=1, ge=1)
     """Per worker; a request is too small to share out."""
+
+    @property
+    def logs_json(self) -> bool:
+        """Whether the log is JSON."""
+        return self.mode is Mode.PRODUCTION if self.json_logs is None else self.json_logs
 
     def signing_key(self) -> str:
         """The key that tokens are signed with."""

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,15 @@ from recsys.schema import CUSTOMER_ID, Table
 if TYPE_CHECKING:
     from serving.benchmarking.bank import BankSize
     from serving.benchmarking.measure import LoadConfig
+
+
+class StoreChoice(StrEnum):
+    """Online stores."""
+
+    SQLITE = "sqlite"
+    REDIS = "redis"
+    BOTH = "both"
+
 
 ASKED = 1000
 """Customers who are asked about."""
@@ -36,6 +46,7 @@ def benchmark_serving(
     keep: Annotated[
         Path | None, typer.Option(help="Make the bank in this directory, and use the one that is there.")
     ] = None,
+    store: Annotated[StoreChoice, typer.Option(help="Which online store to measure on.")] = StoreChoice.BOTH,
     file: Annotated[Path | None, typer.Option("--json", help="Write the report to this file.")] = None,
 ) -> None:
     """Start the real server on a large bank, drive it from this process, and a bare FastAPI app beside it.
@@ -56,7 +67,7 @@ def benchmark_serving(
     size = BankSize(customers=customers, products=products, contents=contents)
     load = LoadConfig(requests=requests, rounds=rounds, overload_seconds=overload_seconds)
     with TemporaryDirectory() as temporary, make_progress() as progress:
-        report = run_benchmark(Path(temporary) if keep is None else keep, size, load, progress)
+        report = run_benchmark(Path(temporary) if keep is None else keep, size, load, progress, store)
     if file is not None:
         unfinished = file.with_name(file.name + ".partial")
         unfinished.write_text(json.dumps(report, indent=1))
@@ -64,7 +75,9 @@ def benchmark_serving(
     emit(report, False, describe(report))
 
 
-def run_benchmark(folder: Path, size: "BankSize", load: "LoadConfig", progress: Progress) -> dict[str, Any]:
+def run_benchmark(
+    folder: Path, size: "BankSize", load: "LoadConfig", progress: Progress, store: StoreChoice = StoreChoice.BOTH
+) -> dict[str, Any]:
     """Makes what is missing of the bank and its champion, and measures on each online store."""
     from serving.benchmarking.measure import measure_store
     from serving.benchmarking.servers import running_redis
@@ -73,9 +86,10 @@ def run_benchmark(folder: Path, size: "BankSize", load: "LoadConfig", progress: 
     asked = _customers(folder / "bank")
     stores = []
     task = progress.add_task("measuring on sqlite", total=None)
-    stores.append(measure_store(home.path, "sqlite", asked, load, {"RECSYS_ONLINE_STORE": "sqlite"}).to_json())
+    if store is not StoreChoice.REDIS:
+        stores.append(measure_store(home.path, "sqlite", asked, load, {"RECSYS_ONLINE_STORE": "sqlite"}).to_json())
     with running_redis(folder) as address:
-        if address is not None:
+        if address is not None and store is not StoreChoice.SQLITE:
             progress.update(task, description="measuring on redis")
             copy = Home(folder / "home-redis")
             shutil.rmtree(copy.path, ignore_errors=True)
@@ -141,14 +155,16 @@ def describe(report: dict[str, Any]) -> list[str]:
             for clients, timing in part["timings"].items():
                 lines.append(
                     f"    {clients} client(s): p50 {timing['p50']:.1f}, p99 {timing['p99']:.1f}, "
-                    f"{timing['per_second']:.0f} requests/s, statuses {timing['statuses']}"
+                    f"{timing['per_second']:.0f} requests/s, {part['cpu_ms'][clients]:.1f} ms of processor time each, "
+                    f"statuses {timing['statuses']}"
                 )
         compared = [(name, *item) for name in ("compared", "compared_direct") for item in one[name].items()]
         for name, clients, times in compared:
             against = "bare" if name == "compared" else "direct"
             lines.append(
                 f"  {clients} client(s), service against {against}: p50 {times['p50_times']:.1f}x, "
-                f"p99 {times['p99_times']:.1f}x, {100 * times['rate_share']:.0f} % of its requests/s"
+                f"p99 {times['p99_times']:.1f}x, {100 * times['rate_share']:.0f} % of its requests/s, "
+                f"{times['cpu_times']:.1f}x its processor time"
             )
         beyond = one["overload"]
         lines.append(

@@ -57,6 +57,8 @@ class Measured(NamedTuple):
     """By number of clients; the median of the rounds."""
     rounds: dict[int, list[Timing]]
     """Each round, by number of clients."""
+    cpu_ms: dict[int, float]
+    """Processor time of the process a request, all threads, by number of clients: what a busy machine changes least."""
 
 
 class StoreReport(NamedTuple):
@@ -102,6 +104,7 @@ def compare(service: Measured, bare: Measured) -> dict[str, dict[str, float]]:
             "p50_times": median(own.p50 / other.p50 for own, other in pairs),
             "p99_times": median(own.p99 / other.p99 for own, other in pairs),
             "rate_share": median(own.per_second / other.per_second for own, other in pairs),
+            "cpu_times": service.cpu_ms[count] / bare.cpu_ms[count],
         }
     return found
 
@@ -128,9 +131,9 @@ def measure_store(
             started = time.perf_counter()
             server = stack.enter_context(way(home, home / f"{name}-{kind}.log", environment=environment))
             ready = time.perf_counter() - started
-            running[name] = _Running(
-                server, Driver(server.port, requests), ready, {count: [] for count in load.clients}
-            )
+            rounds: dict[int, list[Timing]] = {count: [] for count in load.clients}
+            driver, cpu = Driver(server.port, requests), dict.fromkeys(load.clients, 0.0)
+            running[name] = _Running(server, driver, ready, rounds, cpu)
         service = running["service"]
         stages = _drive(running, load)
         timings = service.measured().timings
@@ -148,11 +151,15 @@ class _Running(NamedTuple):
     driver: Driver
     ready_seconds: float
     rounds: dict[int, list[Timing]]
+    cpu: dict[int, float]
+    """Seconds of processor time, by number of clients."""
 
     def measured(self) -> Measured:
         """What was found so far."""
         timings = {count: _median(rounds) for count, rounds in self.rounds.items()}
-        return Measured(self.ready_seconds, resident_mb(self.server.pid), timings, self.rounds)
+        asked = {count: sum(timing.statuses.values()) for count, timing in timings.items()}
+        cpu_ms = {count: 1000 * self.cpu[count] / asked[count] for count in timings}
+        return Measured(self.ready_seconds, resident_mb(self.server.pid), timings, self.rounds, cpu_ms)
 
 
 def _drive(running: dict[str, _Running], load: LoadConfig) -> dict[str, float]:
@@ -166,7 +173,9 @@ def _drive(running: dict[str, _Running], load: LoadConfig) -> dict[str, float]:
             for name, one in running.items():
                 watched = name == "service" and count == load.clients[0]
                 before = stage_sums(one.server.port) if watched else {}
+                busy = cpu_seconds(one.server.pid)
                 one.rounds[count].append(one.driver.clients(count, each))
+                one.cpu[count] += cpu_seconds(one.server.pid) - busy
                 if watched:
                     spent = _added(spent, before, stage_sums(one.server.port))
     return _means(spent)
@@ -241,6 +250,15 @@ def _means(spent: Spent) -> dict[str, float]:
     means = {stage: 1000 * seconds / requests for stage, (seconds, times) in spent.items() if times}
     means["rest"] = means["total"] - sum(ms for stage, ms in means.items() if stage != "total")
     return means
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used (Linux's /proc; 0 where there is none)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_mb(pid: int) -> float:

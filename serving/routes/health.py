@@ -6,9 +6,10 @@ from typing import Final
 
 from fastapi import APIRouter, Depends, Response
 from fastapi.concurrency import run_in_threadpool
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from serving.dependencies import ServicesDep, metrics_reader
+from serving.exposition import exposition
 from serving.problems import problem_responses
 from serving.schemas import Health
 from serving.store.database import StoreError
@@ -53,5 +54,5 @@ async def readyz(response: Response, services: ServicesDep) -> Health:
     },
 )
 async def metrics(services: ServicesDep) -> Response:
-    """The metrics of this worker. In local mode without a token, in production with the scope `metrics:read`."""
-    return Response(generate_latest(services.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    """The metrics of all workers. In local mode without a token, in production with the scope `metrics:read`."""
+    return Response(exposition(services.metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -114,7 +114,7 @@ def test_driver_rate_does_not_wait_and_counts_what_was_shed() -> None:
 
 
 def measured(resident: float, *rounds: Timing) -> Measured:
-    return Measured(3.0, resident, {1: rounds[0]}, {1: list(rounds)})
+    return Measured(3.0, resident, {1: rounds[0]}, {1: list(rounds)}, {1: resident / 100})
 
 
 def test_report_compares_with_the_bare_app_round_by_round() -> None:
@@ -126,13 +126,13 @@ def test_report_compares_with_the_bare_app_round_by_round() -> None:
         Timing({200: 10}, 200.0, 4.0, 45.0, None),
         Timing({200: 10}, 100.0, 3.0, 30.0, None),
     )
-    assert compare(service, bare) == {"1": {"p50_times": 3.0, "p99_times": 2.0, "rate_share": 0.25}}
+    assert compare(service, bare) == {"1": {"p50_times": 3.0, "p99_times": 2.0, "rate_share": 0.25, "cpu_times": 1.5}}
     beyond = Timing({200: 50, 429: 150}, 90.0, 7.0, 30.0, 1.0)
     stages = {"facts": 1.0, "log": 2.0, "total": 6.0, "rest": 3.0}
     one = StoreReport("sqlite", service, bare, service, stages, beyond, 12.0, {"personalised": 10.0})
     report = {"machine": {"cores": 2, "load_average": 1.0}, "stores": [one.to_json()]}
     text = "\n".join(describe(report))
-    assert "service against bare: p50 3.0x, p99 2.0x, 25 % of its requests/s" in text
+    assert "service against bare: p50 3.0x, p99 2.0x, 25 % of its requests/s, 1.5x its processor time" in text
     assert "service against direct: p50 1.0x" in text
     assert "2.5x of one client's" in text
     assert "rest            3.00    50 %" in text
