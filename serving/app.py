@@ -31,7 +31,7 @@ from serving.problems import install_problem_handlers
 from serving.rate_limits import make_rate_limiter
 from serving.reading import AnswerSources, CustomerReader
 from serving.reload import Reloader, poll_forever
-from serving.routes import audit, catalogue, consents, decisions, events, health, recommendations
+from serving.routes import audit, catalogue, catalogue_reads, consents, decisions, events, health, recommendations
 from serving.schemas_catalogue import MAX_PUT_BYTES
 from serving.settings import Mode, Settings, read_settings
 from serving.store.database import StoreError
@@ -93,7 +93,7 @@ def create_app(
     app.state.deprecations = DEPRECATIONS
     protect(app, settings, metrics)
     install_problem_handlers(app)
-    for module in (recommendations, decisions, events, consents, catalogue, audit, health):
+    for module in (recommendations, decisions, events, consents, catalogue, catalogue_reads, audit, health):
         app.include_router(module.router)
     app.include_router(page.router if settings.mode is Mode.LOCAL else page.door)
     app.mount(ASSETS, static_files())
