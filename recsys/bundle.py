@@ -24,9 +24,10 @@ from torch import Tensor
 from recsys.config import BaseConfig
 from recsys.errors import ModelError
 from recsys.modeling.two_tower import ModelInputs, TwoTowerConfig
+from recsys.ranking.affinity import Affinity
 from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.cold import ColdConfig, ColdRanker, ColdTables
-from recsys.ranking.interest import Interest, InterestTables
+from recsys.ranking.interest import Interest, InterestTables, Matched
 from recsys.ranking.profiles import Profiles
 from recsys.ranking.response import ResponseConfig, ResponseModel
 from recsys.ranking.response_files import load_response, save_response
@@ -35,7 +36,7 @@ from recsys.ranking.tables import ItemTables
 from recsys.retrieval.popularity import Popularity, PopularityConfig
 from recsys.schema import PolicyName
 
-BUNDLE_FORMAT = 3
+BUNDLE_FORMAT = 4
 SELECTION = "selection"
 _MANIFEST = "manifest.json"
 _WEIGHTS = "weights.safetensors"
@@ -43,7 +44,6 @@ _VECTORS = "vectors.safetensors"
 _TABLES = "item_tables.safetensors"
 _RANKER = "ranker.txt"
 _INTEREST = "interest.txt"
-_COLD = "cold.txt"
 _RESPONSE_TABLES = "response_items.safetensors"
 _COLD_TABLES = "cold.safetensors"
 _INTEREST_TABLES = "interest.safetensors"
@@ -140,10 +140,9 @@ class Bundle(NamedTuple):
             (temporary / _RANKER).write_text(self.ranking.ranker.text)
             if self.ranking.interest is not None:
                 (temporary / _INTEREST).write_text(self.ranking.interest.model.text)
-                save_arrays(self.ranking.interest.tables.to_arrays(), temporary / _INTEREST_TABLES)
+                save_arrays(self.ranking.interest.to_arrays(), temporary / _INTEREST_TABLES)
         if self.cold is not None:
             save_arrays(self.cold.tables.to_arrays(), temporary / _COLD_TABLES)
-            (temporary / _COLD).write_text(self.cold.model.text)
         if self.contents is not None and self.content_popularity is not None:
             self.contents.write_parquet(temporary / "contents.parquet")
             _save_popularity(self.content_popularity, temporary / "content_popularity.safetensors")
@@ -201,15 +200,16 @@ def _load_ranking(folder: Path, manifest: BundleManifest) -> Ranking | None:
         arrays, inputs = load_arrays(folder / _INTEREST_TABLES), manifest.inputs
         customers = Profiles.from_arrays("customers", arrays, inputs.customers.group_names())
         known = InterestTables.build(customers, arrays["products"], list(config.interest.products), inputs.customers)
-        interest = Interest(known, tables, BoostedRanker((folder / _INTEREST).read_text()), config.interest)
+        affinity = Affinity.from_arrays(arrays, inputs.customers.group_names())
+        matched = None if affinity is None else Matched(affinity, inputs.customers)
+        interest = Interest(known, tables, BoostedRanker((folder / _INTEREST).read_text()), config.interest, matched)
     return Ranking(tables, BoostedRanker((folder / _RANKER).read_text()), config, interest)
 
 
 def _load_cold(folder: Path, config: ColdConfig | None) -> ColdRanker | None:
     if config is None:
         return None
-    tables = ColdTables.from_arrays(load_arrays(folder / _COLD_TABLES))
-    return ColdRanker(tables, BoostedRanker((folder / _COLD).read_text()), config)
+    return ColdRanker(ColdTables.from_arrays(load_arrays(folder / _COLD_TABLES)), config)
 
 
 def _load_response(folder: Path, manifest: BundleManifest) -> ResponseModel | None:

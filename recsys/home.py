@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from recsys.errors import HomeError
 
 _FILE = "home.yaml"
 _KEY_FILE = "secret"
+_SALT_FILE = "campaign_salt"
 
 
 class HomeRecord(BaseConfig):
@@ -130,12 +132,20 @@ class Home:
 
     def secret(self) -> str:
         """The signing key of the local server, made at first use, readable by its owner only."""
-        file = self.path / _KEY_FILE
+        return self._kept_secret(_KEY_FILE)
+
+    def campaign_salt(self) -> str:
+        """Decides who the holdouts of the studio's campaigns are: made once, the same in all of them, kept secret."""
+        return self._kept_secret(_SALT_FILE)
+
+    def _kept_secret(self, name: str) -> str:
+        file = self.path / name
         if not file.exists():
             self._make()
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as handle:
-                handle.write(secrets.token_urlsafe(48))
+            with suppress(FileExistsError):  # another process was first
+                descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with os.fdopen(descriptor, "w") as handle:
+                    handle.write(secrets.token_urlsafe(48))
         return file.read_text()
 
 

@@ -34,13 +34,20 @@ class CustomerStates(NamedTuple):
     columns: EntityRows
     channel: np.ndarray
     """[B] int64, 0 = none."""
+    ever: np.ndarray
+    """[B, K] int64: rows of the products that each ever took up, -1 = none."""
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def __getitem__(self, rows: Any) -> "CustomerStates":  # type: ignore[override]
         return CustomerStates(
-            self.vectors[rows], self.history.take(rows), self.now[rows], self.columns.take(rows), self.channel[rows]
+            self.vectors[rows],
+            self.history.take(rows),
+            self.now[rows],
+            self.columns.take(rows),
+            self.channel[rows],
+            self.ever[rows],
         )
 
 
@@ -99,7 +106,7 @@ class Recommender:
         parts = [self._encode(rows.take(np.arange(i, min(i + _CHUNK, total)))) for i in range(0, total, _CHUNK)]
         nobody = np.zeros((0, self._candidates[Kind.PRODUCTS].shape[1]), np.float32)
         vectors = np.concatenate(parts) if parts else nobody
-        return CustomerStates(vectors, rows.history, rows.now, rows.columns, rows.channel)
+        return CustomerStates(vectors, rows.history, rows.now, rows.columns, rows.channel, rows.ever)
 
     def _encode(self, rows: CustomerRows) -> np.ndarray:
         with torch.inference_mode():
@@ -122,7 +129,7 @@ class Recommender:
         if self.stage is not None:
             scores = self.stage.score(self._asked(states, scores), allowed)
         cold = self.bundle.cold
-        return scores if cold is None else cold.reorder(states.history, scores, allowed)
+        return scores if cold is None else cold.reorder(states.ever, scores, allowed)
 
     def reorders(self, kind: Kind) -> bool:
         """Whether anything stands behind the towers' order."""

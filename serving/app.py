@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from recsys.home import Home
 from serving.auth.exposure import check_exposure, make_verifier
 from serving.bounds import BodyLimitMiddleware, LocalOnlyMiddleware
+from serving.campaigns.opening import open_workshop
 from serving.champion import load_components
 from serving.decision_log import JOURNAL_FOLDER, DecisionLog
 from serving.dependencies import Services
@@ -17,7 +18,7 @@ from serving.deprecations import DEPRECATIONS
 from serving.engine import Clock, RecommendationEngine, utc_now
 from serving.erased import ErasedCustomers
 from serving.event_checks import EventChecker, EventLimits
-from serving.guard import Guard, GuardConfig
+from serving.guard import Guard, GuardConfig, UnavailableError
 from serving.headers import API_VERSION, default_headers
 from serving.idempotency import Idempotency
 from serving.ingest import EventIngestor
@@ -31,16 +32,30 @@ from serving.problems import install_problem_handlers
 from serving.rate_limits import make_rate_limiter
 from serving.reading import AnswerSources, CustomerReader
 from serving.reload import Reloader, poll_forever
-from serving.routes import audit, catalogue, catalogue_reads, consents, decisions, events, health, recommendations
+from serving.routes import (
+    audit,
+    campaigns,
+    catalogue,
+    catalogue_reads,
+    consents,
+    decisions,
+    events,
+    health,
+    recommendations,
+)
 from serving.schemas_catalogue import MAX_PUT_BYTES
 from serving.settings import Mode, Settings, read_settings
 from serving.store.database import StoreError
+from serving.store.quarantine import Quarantine
 from serving.tokens import CursorSigner, Signers, TrackingSigner
 from serving.web.pages import ASSETS, static_files
 from serving.web.showcase import routes as page
 from serving.web.showcase.showcase import Showcase
+from serving.web.studio.install import install_studio
 
 WRITE_THREADS = 4
+RELEASE_SECONDS = 5.0
+"""How often quarantined events are looked at."""
 IDEMPOTENCY_SECONDS = 1.0
 """How long a request with an Idempotency-Key waits for the store; then it is answered without its promise."""
 DESCRIPTION = """Ranked products and creatives for a bank's customers, with the reasons for them.
@@ -72,8 +87,9 @@ def create_app(
         app.state.showcase = Showcase(settings, components.store)
         await services.tokens.start()
         services.ingestor.apply_all_pending()
-        async with reloading(services.reloader, settings.reload_seconds):
+        async with reloading(services.reloader, settings.reload_seconds), releasing(services):
             yield
+        services.workshop.runner.close()
         await services.limiter.close()
         services.engine.close()
         services.idempotency.close()
@@ -93,9 +109,11 @@ def create_app(
     app.state.deprecations = DEPRECATIONS
     protect(app, settings, metrics)
     install_problem_handlers(app)
-    for module in (recommendations, decisions, events, consents, catalogue, catalogue_reads, audit, health):
+    for module in (recommendations, decisions, events, consents, catalogue, catalogue_reads, campaigns, audit, health):
         app.include_router(module.router)
-    app.include_router(page.router if settings.mode is Mode.LOCAL else page.door)
+    for router in page.LOCAL if settings.mode is Mode.LOCAL else page.PRODUCTION:
+        app.include_router(router)
+    install_studio(app, settings)
     app.mount(ASSETS, static_files())
     return app
 
@@ -125,6 +143,26 @@ async def reloading(reloader: Reloader | None, seconds: float) -> AsyncIterator[
             await task
 
 
+@asynccontextmanager
+async def releasing(services: Services) -> AsyncIterator[None]:
+    """Takes in meanwhile the events whose decision has turned up."""
+    task = asyncio.create_task(release_forever(services))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def release_forever(services: Services, seconds: float = RELEASE_SECONDS) -> None:
+    """Looks into the quarantine now and then; a store that is down is its guard's business."""
+    while True:
+        await asyncio.sleep(seconds)
+        with suppress(UnavailableError):
+            await services.writes.call(services.ingestor.release_quarantined)
+
+
 def build_services(
     settings: Settings, components: Components, log: DecisionLog, metrics: Metrics, clock: Clock
 ) -> Services:
@@ -136,7 +174,8 @@ def build_services(
     engine = RecommendationEngine(AnswerSources(models, customers), log, signers, metrics, clock)
     patience = GuardConfig(settings.write_timeout_ms / 1000, WRITE_THREADS)
     limits = EventLimits(timedelta(seconds=settings.max_future_seconds), timedelta(hours=settings.max_late_hours))
-    checker = EventChecker(signers.tracking, ErasedCustomers(Home(settings.home)), limits)
+    quarantine = Quarantine(components.store, settings.home / JOURNAL_FOLDER)
+    checker = EventChecker(signers.tracking, ErasedCustomers(Home(settings.home)), limits, quarantine)
     source = components.source
     return Services(
         models=models,
@@ -159,6 +198,7 @@ def build_services(
         ),
         limiter=make_rate_limiter(settings, metrics),
         settings=settings,
+        workshop=open_workshop(settings, components.store, models, clock),
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from time import perf_counter
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -10,6 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from serving.auth.keys import KeysUnreadableError
 from serving.auth.verifiers import TokenVerifier
+from serving.campaigns.workshop import Workshop
 from serving.decision_log import DecisionLog
 from serving.engine import Clock, RecommendationEngine
 from serving.guard import Guard
@@ -24,7 +26,20 @@ from serving.rate_limits import RateLimiter
 from serving.reload import Reloader
 from serving.settings import Mode, Settings
 from serving.store.database import Store
-from serving.tokens import ANY_CUSTOMER, AUDIT, CATALOGUE, CONSENT, METRICS, READ, WRITE, InvalidTokenError, Principal
+from serving.tokens import (
+    ANY_CUSTOMER,
+    AUDIT,
+    CAMPAIGNS_APPROVE,
+    CAMPAIGNS_READ,
+    CAMPAIGNS_WRITE,
+    CATALOGUE,
+    CONSENT,
+    METRICS,
+    READ,
+    WRITE,
+    InvalidTokenError,
+    Principal,
+)
 
 BEARER = HTTPBearer(auto_error=False, bearerFormat="JWT", description="`recsys token --customer ID` makes one")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
@@ -52,6 +67,8 @@ class Services:
     limiter: RateLimiter
     idempotency: Idempotency
     settings: Settings
+    workshop: Workshop
+    """Campaigns."""
 
 
 async def get_services(request: Request) -> Services:
@@ -63,21 +80,36 @@ async def get_services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(get_services)]
 
 
-def require(scope: str) -> Callable[[Request, Credentials, ServicesDep], Awaitable[Principal]]:
-    """A dependency that lets only tokens with `scope` pass, as often as they may."""
+def require(*scopes: str) -> Callable[[Request, Credentials, ServicesDep], Awaitable[Principal]]:
+    """A dependency that lets only tokens with one of `scopes` pass, as often as they may."""
 
     async def authorise(request: Request, credentials: Credentials, services: ServicesDep) -> Principal:
+        started = perf_counter()
         principal = await identify(credentials, services)
         request.state.subject = principal.subject
         if principal.customer_id is None:
             await services.limiter.spend_client(request, principal.subject)
         else:
             await services.limiter.spend_customer(request, principal.customer_id)
-        if scope not in principal.scopes:
-            raise ProblemError(HTTPStatus.FORBIDDEN, f"the token lacks the scope {scope}")
+        services.metrics.stages.labels("auth").observe(perf_counter() - started)
+        if principal.scopes.isdisjoint(scopes):
+            raise ProblemError(HTTPStatus.FORBIDDEN, f"the token lacks the scope {' or '.join(scopes)}")
         return principal
 
     return authorise
+
+
+def require_staff(*scopes: str) -> Callable[[Request, Credentials, ServicesDep], Awaitable[Principal]]:
+    """The same, and no customer's token, whatever it says."""
+    authorise = require(*scopes)
+
+    async def authorise_staff(request: Request, credentials: Credentials, services: ServicesDep) -> Principal:
+        principal = await authorise(request, credentials, services)
+        if principal.customer_id is not None:
+            raise ProblemError(HTTPStatus.FORBIDDEN, "this is for staff: a customer's token does not open it")
+        return principal
+
+    return authorise_staff
 
 
 async def identify(credentials: HTTPAuthorizationCredentials | None, services: Services) -> Principal:
@@ -102,6 +134,11 @@ Writer = Annotated[Principal, Depends(require(WRITE))]
 ConsentWriter = Annotated[Principal, Depends(require(CONSENT))]
 Auditor = Annotated[Principal, Depends(require(AUDIT))]
 CatalogueWriter = Annotated[Principal, Depends(require(CATALOGUE))]
+CampaignReader = Annotated[Principal, Depends(require_staff(CAMPAIGNS_READ, CAMPAIGNS_WRITE, CAMPAIGNS_APPROVE))]
+CampaignWriter = Annotated[Principal, Depends(require_staff(CAMPAIGNS_WRITE))]
+CampaignApprover = Annotated[Principal, Depends(require_staff(CAMPAIGNS_APPROVE))]
+CampaignStopper = Annotated[Principal, Depends(require_staff(CAMPAIGNS_WRITE, CAMPAIGNS_APPROVE))]
+"""Whoever may start a campaign or let it start may stop it."""
 
 
 async def metrics_reader(credentials: Credentials, services: ServicesDep) -> None:

@@ -9,6 +9,7 @@ from serving.erased import ErasedCustomers
 from serving.loading import ServedModel
 from serving.schemas import EventIn
 from serving.store.events import EventRecord
+from serving.store.quarantine import Quarantine
 from serving.streaming import not_later
 from serving.tokens import Shown, TrackingSigner
 
@@ -29,9 +30,12 @@ class EventLimits(NamedTuple):
 
 
 class EventChecker:
-    """Checks events one by one."""
+    """Checks events one by one; `quarantine` is for those whose decision nobody knows."""
 
-    def __init__(self, signer: TrackingSigner, erased: ErasedCustomers, limits: EventLimits) -> None:
+    def __init__(
+        self, signer: TrackingSigner, erased: ErasedCustomers, limits: EventLimits, quarantine: Quarantine
+    ) -> None:
+        self.quarantine = quarantine
         self._signer = signer
         self._erased = erased
         self._limits = limits

@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
+from itertools import groupby
 
 from recsys.schema import ALREADY_HAS_EVENTS, EventType
 from serving.engine import Clock, utc_now
@@ -13,6 +15,7 @@ from serving.models import ModelHolder
 from serving.schemas import EventIn, EventResponse, EventResult
 from serving.store.events import Consequences, EventRecord, EventStore, Fact
 from serving.store.facts import FactStore
+from serving.store.quarantine import Quarantined
 from serving.streaming import OnlineUpdater
 
 LOGGER = logging.getLogger("recsys.serving")
@@ -30,6 +33,7 @@ class EventIngestor:
         clock: Clock = utc_now,
     ) -> None:
         self._models = models
+        self._quarantine = checker.quarantine
         self._checker = checker
         self._store = EventStore(components.store)
         self._facts = FactStore(components.store)
@@ -43,7 +47,22 @@ class EventIngestor:
         Raises:
             StoreError: nothing was stored; the app sends the batch again.
         """
-        model, now = self._models.current, self._clock()
+        return self._respond(self._take(batch, self._clock()))
+
+    def release_quarantined(self) -> int:
+        """Takes in the events whose decision has turned up; returns how many came out of quarantine.
+
+        They are judged as of when they came: what was in time then is not late now.
+        """
+        found = self._quarantine.releasable()
+        for received_at, rows in groupby(sorted(found, key=lambda row: row.received_at), lambda row: row.received_at):
+            results = self._take([EventIn.model_validate_json(row.event) for row in rows], received_at)
+            self._quarantine.remove([one.event_id for one in results if one.status != "quarantined"])
+        return len(found)
+
+    def _take(self, batch: Sequence[EventIn], now: datetime) -> list[EventResult]:
+        """What became of each event that came at an instant."""
+        model = self._models.current
         rows: dict[str, EventRecord] = {}
         results: list[EventResult | None] = []
         for event in batch:
@@ -54,11 +73,38 @@ class EventIngestor:
                 continue
             results.append(None if record.event_id not in rows else _duplicate(event))
             rows.setdefault(record.event_id, record)
+        apart = self._keep_apart(batch, rows)
         new = self._store.add(list(rows.values()), partial(consequences_of, model=model))
-        outcome = [result or _outcome(event, new) for result, event in zip(results, batch, strict=True)]
         for customer_id in dict.fromkeys(rows[event_id].customer_id for event_id in rows if event_id in new):
             self.apply_pending(customer_id)
-        return self._respond(outcome)
+        return [
+            result or apart.get(event.event_id) or _outcome(event, new)
+            for result, event in zip(results, batch, strict=True)
+        ]
+
+    def _keep_apart(self, batch: Sequence[EventIn], rows: dict[str, EventRecord]) -> dict[str, EventResult]:
+        """Moves the events of unknown decisions from `rows` into quarantine; returns what is said of them."""
+        unknown = self._quarantine.unknown({row.decision_id for row in rows.values() if row.decision_id is not None})
+        if not unknown:
+            return {}
+        sent = {event.event_id: event for event in reversed(batch)}  # of equal ids the first counts
+        kept = [row for row in rows.values() if row.decision_id in unknown]
+        self._quarantine.put(
+            [
+                Quarantined(
+                    row.event_id,
+                    row.customer_id,
+                    str(row.decision_id),
+                    row.received_at,
+                    sent[row.event_id].model_dump_json(),
+                )
+                for row in kept
+            ]
+        )
+        for row in kept:
+            del rows[row.event_id]
+        reason = "the decision of its tracking_token is not known (yet)"
+        return {row.event_id: EventResult(event_id=row.event_id, status="quarantined", reason=reason) for row in kept}
 
     def apply_all_pending(self) -> None:
         """Applies what an earlier process stored and did not live to apply."""
@@ -84,7 +130,7 @@ class EventIngestor:
             self._updater.apply(customer_id, events, model.event_weights)
 
     def _respond(self, results: list[EventResult]) -> EventResponse:
-        counts = {"accepted": 0, "duplicate": 0, "rejected": 0}
+        counts = {"accepted": 0, "duplicate": 0, "rejected": 0, "quarantined": 0}
         for result in results:
             counts[result.status] += 1
         for status, count in counts.items():

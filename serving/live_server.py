@@ -12,7 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-START_SECONDS = 60.0
+START_SECONDS = 240.0
+"""Much: a machine that does other things may take this long for what takes some seconds alone."""
 STOP_SECONDS = 20.0
 
 

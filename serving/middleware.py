@@ -48,6 +48,8 @@ class RequestMiddleware:
             nonlocal status, begun
             if message["type"] == "http.response.start":
                 status, begun = message["status"], True
+                if (answered_at := scope["state"].get("answered_at")) is not None:
+                    self._metrics.stages.labels("json").observe(perf_counter() - answered_at)
                 headers = message["headers"] = [*message["headers"], (_HEADER, request_id.encode())]
                 headers.extend(_told(scope))
                 complete(headers, self._defaults)

@@ -4,21 +4,27 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Final
+from urllib.parse import urlencode
 
 from recsys.errors import HomeError, RecsysError
 from serving.auth.exposure import check_exposure
-from serving.settings import Settings
+from serving.settings import Mode, Settings
 
 BACKLOG: Final = 2048
 GRACE_SECONDS: Final = 10
 """How long requests in flight may take to finish after SIGTERM."""
 
 
-def serve(settings: Settings, workers: int = 1) -> None:
+def serve(settings: Settings, workers: int = 1, announce: Callable[[str], None] | None = None) -> None:
     """Serves until it is told to stop.
+
+    Args:
+        settings: the operator's.
+        workers: processes.
+        announce: is told the address of the page, where there is one, once nothing stands against the start.
 
     Raises:
         ConfigError: it would stand open to others.
@@ -31,10 +37,23 @@ def serve(settings: Settings, workers: int = 1) -> None:
         from serving.champion import check_start
 
         check_start(settings)
+        if announce is not None and settings.mode is Mode.LOCAL:
+            announce(page_address(settings.host, listener.getsockname()[1]))
         if workers == 1:
             _serve_here(settings, listener)
         else:
             _serve_workers(settings, listener, workers)
+
+
+def page_address(host: str, port: int, customer_id: str | None = None) -> str:
+    """Where a browser finds the page: the list of customers, or one of them.
+
+    >>> page_address("::1", 8000, "c7")
+    'http://[::1]:8000/?customer=c7'
+    """
+    name = f"[{host}]" if ":" in host else host
+    query = "" if customer_id is None else f"?{urlencode({'customer': customer_id})}"
+    return f"http://{name}:{port}/{query}"
 
 
 def listen(host: str, port: int) -> socket.socket:

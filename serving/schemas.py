@@ -240,16 +240,20 @@ class EventResult(WireModel):
     """What became of one event."""
 
     event_id: str
-    status: Literal["accepted", "duplicate", "rejected"]
-    reason: str | None = Field(default=None, description="Why it was rejected")
+    status: Literal["accepted", "duplicate", "rejected", "quarantined"]
+    reason: str | None = Field(default=None, description="Why it was rejected or quarantined")
 
 
 class EventResponse(WireModel):
-    """What became of each event, in the order they were sent. Accepted means: durable, and known to the next answer."""
+    """What became of each event, in the order they were sent. Accepted means: durable, and known to the next answer.
+
+    Quarantined means: durable, and without effect until the decision that its tracking token names is known.
+    """
 
     accepted: int
     duplicate: int
     rejected: int
+    quarantined: int = 0
     results: list[EventResult]
 
 

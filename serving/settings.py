@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     secret: SecretStr | None = Field(default=None, min_length=MINIMUM_SECRET)
     """Signs tracking tokens and cursors, and in local mode bearer tokens; None: the home's own random key, for local
     use."""
+    copy_key: SecretStr | None = None
+    """Of the endpoint that rewrites campaigns' copy, where there is one."""
     jwks_url: str | None = None
     """Where the identity provider publishes its keys (https)."""
     jwks_file: Path | None = None

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.trained_bank import bank, champion, trained
+
+__all__ = ["bank", "champion", "trained"]
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")

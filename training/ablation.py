@@ -1,32 +1,16 @@
 """What each part of the model is worth: the recipe trained again without it, on the same questions and seeds."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from recsys.config import apply_overrides
-from recsys.features.spec import FeatureManifest
 from recsys.metrics.bootstrap import bootstrap_difference, bootstrap_mean
-from recsys.modeling.encoding import GROUP_OF_VIEW, EncodingConfig
+from training.ablation_variants import CALIBRATION, DEFAULT, Variant
 from training.config import EvaluationConfig, TrainConfig
 from training.evaluate import MODEL, POPULARITY, Evaluation, interval_json
-
-DEFAULT = "default"
-_SAMPLED = ("model.loss.full_softmax_up_to=0",)
-_SHARES = (0.1, 0.25, 0.5)
-_IGNORED = EncodingConfig().ignore
-
-
-class Variant(NamedTuple):
-    """The default recipe with one thing changed."""
-
-    name: str
-    group: str
-    overrides: tuple[str, ...]
-    beside: str = DEFAULT
-    """The variant that it is compared with."""
 
 
 @dataclass(frozen=True)
@@ -40,52 +24,10 @@ class Outcome:
     """[Q]."""
     seconds: float
     """Mean of the seeds."""
-
-
-def variants_of(manifest: FeatureManifest) -> list[Variant]:
-    """Every part that can be taken out of a dataset's model."""
-    return [
-        Variant(DEFAULT, "model", ()),
-        Variant("history by mean pooling", "model", ("model.history.layers=0",)),
-        Variant("fusion early", "model", ("model.fusion.kind=early",)),
-        Variant("fusion late", "model", ("model.fusion.kind=late",)),
-        Variant("no modality dropout", "model", ("model.tower.modality_dropout=0",)),
-        Variant("no id dropout", "model", ("model.tower.id_dropout=0",)),
-        Variant("sampled softmax", "loss", _SAMPLED),
-        Variant("sampled, no logQ", "loss", (*_SAMPLED, "model.loss.logq=false"), "sampled softmax"),
-        Variant(
-            "sampled, no uniform negatives", "loss", (*_SAMPLED, "model.loss.uniform_negatives=0"), "sampled softmax"
-        ),
-        Variant("own items as negatives", "loss", ("model.loss.mask_own_items=false",)),
-        *_modalities(manifest),
-        Variant("no contrastive alignment", "self-supervision", ("model.loss.alignment_weight=0",)),
-        Variant("no next-event prediction", "self-supervision", ("labels.next_event=false",)),
-        Variant("no second stage", "ranker", ("ranking.enabled=false",)),
-        Variant("no model of interest", "ranker", ("ranking.interest.enabled=false",)),
-        *_label_curve(),
-    ]
-
-
-def _modalities(manifest: FeatureManifest) -> list[Variant]:
-    """One that never sees a modality, in training or in serving, customers and items alike."""
-    found = []
-    for group in sorted({str(GROUP_OF_VIEW[view.name]) for view in manifest.views if view.name in GROUP_OF_VIEW}):
-        views = [view for view in manifest.views if str(GROUP_OF_VIEW.get(view.name)) == group]
-        keys = [f"{view.name}__{column.name}" for view in views for column in view.columns]
-        found.append(Variant(f"no {group}", "modality", (f"encoding.ignore=[{', '.join([*_IGNORED, *keys])}]",)))
-    return found
-
-
-def _label_curve() -> list[Variant]:
-    """Fewer labels, with and without self-supervision."""
-    found = []
-    for share in _SHARES:
-        few = f"labels.share={share}"
-        name = f"{share:.0%} of labels"
-        bare = ("labels.next_event=false", "model.loss.alignment_weight=0")
-        found.append(Variant(name, "labels", (few,)))
-        found.append(Variant(f"{name}, supervised only", "labels", (few, *bare), name))
-    return found
+    calibration: tuple[dict[str, Any], ...] = ()
+    """What the response model of each seed measured on the test part, where one was fitted."""
+    missing: dict[str, np.ndarray] = field(default_factory=dict)
+    """Modality to [S, Q] NDCG with it missing in serving."""
 
 
 def recipe_of(variant: Variant, recipe: TrainConfig, seed: int) -> TrainConfig:
@@ -119,6 +61,10 @@ def measure(
                 ndcg=np.stack([evaluation.per_query[MODEL].ndcg for evaluation, _ in runs]),
                 popularity=runs[0][0].per_query[POPULARITY].ndcg,
                 seconds=float(np.mean([seconds for _, seconds in runs])),
+                calibration=tuple(test for one, _ in runs if (test := one.report.get("response", {}).get("test"))),
+                missing={
+                    name: np.stack([evaluation.missing[name] for evaluation, _ in runs]) for name in runs[0][0].missing
+                },
             )
         )
     return outcomes
@@ -130,6 +76,9 @@ def report_ablation(outcomes: Sequence[Outcome], config: EvaluationConfig) -> di
     Intervals are over customers, of each customer's mean over the seeds; `seed_spread` is the standard deviation of the
     seeds' means, None for one seed.
     """
+    tests = [test for outcome in outcomes for test in outcome.calibration]
+    calibrated = [outcome for outcome in outcomes if outcome.variant.group == CALIBRATION]
+    outcomes = [outcome for outcome in outcomes if outcome not in calibrated] or calibrated
     by_name = {outcome.variant.name: outcome for outcome in outcomes}
     rows = []
     for outcome in outcomes:
@@ -152,7 +101,50 @@ def report_ablation(outcomes: Sequence[Outcome], config: EvaluationConfig) -> di
             }
         )
     popularity = interval_json(bootstrap_mean(outcomes[0].popularity, config.bootstrap_samples))
-    return {"k": config.k, "seeds": len(outcomes[0].ndcg), "popularity": popularity, "variants": rows}
+    return {
+        "k": config.k,
+        "seeds": len(outcomes[0].ndcg),
+        "popularity": popularity,
+        "variants": rows,
+        "missing": _missing(by_name, config),
+        "calibration": calibration_rows(tests),
+    }
+
+
+def _missing(by_name: dict[str, Outcome], config: EvaluationConfig) -> list[dict[str, Any]]:
+    """Each modality that the default loses only in serving, beside the variant that was trained without it.
+
+    Above zero, it pays to have learned with what is missing now.
+    """
+    default = by_name.get(DEFAULT)
+    rows = []
+    for name, served in ({} if default is None else default.missing).items():
+        trained = by_name.get(f"no {name}")
+        if trained is None or trained.variant.group != "modality":
+            continue
+        pair = served.mean(axis=0), trained.ndcg.mean(axis=0)
+        rows.append(
+            {
+                "modality": name,
+                "ndcg": interval_json(bootstrap_mean(pair[0], config.bootstrap_samples)),
+                "minus_trained_without": interval_json(bootstrap_difference(*pair, config.bootstrap_samples)),
+            }
+        )
+    return rows
+
+
+def calibration_rows(tests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each head's calibration error of every seed, without and with calibration; worth is what it takes away.
+
+    Args:
+        tests: of every seed, head to a report with `ece` and `ece_before`.
+    """
+    rows = []
+    for head in [name for name in tests[0] if isinstance(tests[0][name], dict)] if tests else []:
+        after, before = ([test[head][key] for test in tests] for key in ("ece", "ece_before"))
+        worth = [less - more for less, more in zip(before, after, strict=True)]
+        rows.append({"head": head, "ece": after, "ece_before": before, "worth": worth})
+    return rows
 
 
 def to_markdown(report: dict[str, Any]) -> str:
@@ -176,7 +168,42 @@ def to_markdown(report: dict[str, Any]) -> str:
             f"| {row['variant']} | {_interval(row['ndcg'])} | {worth} | {row['beside'] or ''} | {spread} "
             f"| {row['seconds']:,.0f} |"
         )
+    lines += [*_missing_lines(report), *_calibration_lines(report["calibration"])]
     return "\n".join(lines) + "\n"
+
+
+def _missing_lines(report: dict[str, Any]) -> list[str]:
+    if not report.get("missing"):
+        return []
+    lines = [
+        "",
+        "A modality that is missing in serving only, and the same minus the variant that was trained without it:",
+        "",
+        f"| missing in serving | NDCG@{report['k']} | minus trained without |",
+        "|---|---|---|",
+    ]
+    for row in report["missing"]:
+        pair = _interval(row["ndcg"]), _interval(row["minus_trained_without"], "+")
+        lines.append(f"| {row['modality']} | {pair[0]} | {pair[1]} |")
+    return lines
+
+
+def _calibration_lines(rows: list[dict[str, Any]]) -> list[str]:
+    if not rows:
+        return []
+    lines = [
+        "",
+        "Calibration error of the response model's probabilities on the test part; mean of the seeds, in brackets the "
+        "lowest and the highest of them.",
+        "",
+        "| head | not calibrated | calibrated | worth |",
+        "|---|---|---|---|",
+    ]
+    for row in rows:
+        worth = {"mean": float(np.mean(row["worth"])), "low": min(row["worth"]), "high": max(row["worth"])}
+        before, after = float(np.mean(row["ece_before"])), float(np.mean(row["ece"]))
+        lines.append(f"| {row['head']} | {before:.4f} | {after:.4f} | {_interval(worth, '+')} |")
+    return lines
 
 
 def _interval(found: dict[str, float], sign: str = "") -> str:

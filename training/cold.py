@@ -1,18 +1,27 @@
-"""Fits the ranker of new products in a drill: known products are treated as if nobody had touched them."""
+"""Fits the ranker of new products, with settings from a drill.
+
+In the drill some of the known products are taken as if nobody had touched them, and customers are asked about those.
+"""
+
+from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
-from scipy import sparse
+from scipy.sparse import csr_array
 
 from recsys.bundle import Bundle
 from recsys.data.splits import Part
-from recsys.ranking.boosted import BoostedRanker, RankingRows
-from recsys.ranking.cold import ColdConfig, ColdRanker, ColdTables
-from recsys.ranking.neighbours import Sequences, interaction_matrix
+from recsys.metrics.ranking import ranking_metrics, top_k
+from recsys.ranking.cold import ColdConfig, ColdRanker, ColdTables, KnownProducts, content_kernel
+from recsys.ranking.neighbours import interaction_matrix
 from recsys.ranking.tables import ContentTables
 from training.dataset import Catalogue, Prepared
 from training.item_tables import read_sequences
 from training.ranking_config import ColdRecipe
+
+_WEIGHTS = (0.0, 0.3)
+"""What is tried for each source of embeddings, beside 1."""
+_K = 10
 
 
 def fit_cold(
@@ -24,7 +33,7 @@ def fit_cold(
         parts: positives with part and order_timestamp, of customers who agreed to profiling.
         keep: the parts to learn from.
         catalogue: the P products.
-        prepared: their columns, and how long a history is.
+        prepared: their columns.
         recipe: settings.
     """
     sequences, _ = read_sequences(parts, keep, catalogue.product_ids)
@@ -32,49 +41,60 @@ def fit_cold(
     warm, cold = np.flatnonzero(touched), np.flatnonzero(~touched)
     if not (recipe.enabled and len(cold) and recipe.fewest <= len(warm) and len(touched) <= recipe.most):
         return None
-    content = ContentTables.fit(prepared.inputs.products, prepared.products)
-    customers = int(sequences.customer.max()) + 1
-    matrix = interaction_matrix(sequences, customers, len(touched))
-    lately = interaction_matrix(_latest(sequences, prepared.inputs.history_length), customers, len(touched))
-    rows, names = _drill(content, _sample(matrix, lately, recipe), warm, recipe)
-    model = BoostedRanker.fit(rows, recipe.trees, recipe.seed)
-    tables = ColdTables.fit(content, matrix.toarray(), warm, cold)
-    return ColdRanker(tables, model, ColdConfig(rounds=recipe.trees.rounds, features=tuple(names)))
+    everybody = interaction_matrix(sequences, int(sequences.customer.max()) + 1, len(touched))
+    who = np.random.default_rng(recipe.seed).permutation(everybody.shape[0])[: recipe.population]
+    return fit_ranker(ContentTables.fit(prepared.inputs.products, prepared.products), everybody[who].toarray(), recipe)
 
 
-def _drill(
-    content: ContentTables, people: tuple[np.ndarray, np.ndarray], warm: np.ndarray, recipe: ColdRecipe
-) -> tuple[RankingRows, list[str]]:
-    """Customers' answers about products that are new in one fold each."""
-    matrix, lately = people
-    rng = np.random.default_rng(recipe.seed)
-    fold = rng.permutation(len(warm)) % recipe.folds
-    features, labels, names = [], [], list[str]()
-    for new in range(recipe.folds):
-        tables = ColdTables.fit(content, matrix, warm[fold != new], warm[fold == new])
-        who = rng.permutation(len(matrix))[: recipe.customers]
-        had = lately[who]
-        had[rng.random(len(who)) < recipe.without_history] = 0
-        had[:, warm[fold == new]] = 0
-        names, values = tables.features(had)
-        features.append(values.reshape(-1, len(names)))
-        labels.append(matrix[np.ix_(who, warm[fold == new])].ravel())
-    label = np.concatenate(labels)
-    return RankingRows(np.concatenate(features), label.astype(np.float32), np.zeros(len(label), np.int64)), names
+def fit_ranker(content: ContentTables, matrix: np.ndarray, recipe: ColdRecipe) -> ColdRanker:
+    """The ranker of the products that nobody touched in `matrix`, [U, P] float32 of zeros and ones."""
+    touched = matrix.any(axis=0)
+    warm, cold = np.flatnonzero(touched), np.flatnonzero(~touched)
+    drills = list(_drills(matrix, warm, len(cold), recipe))
+    config = _choose(content, matrix, drills)
+    kernel = content_kernel(content, config)
+    return ColdRanker(ColdTables.fit(kernel, KnownProducts.fit(matrix, warm), cold), config)
 
 
-def _sample(matrix: sparse.csr_matrix, lately: sparse.csr_matrix, recipe: ColdRecipe) -> tuple[np.ndarray, np.ndarray]:
-    """[U, P] float32 of at most so many customers: all that they touched, and what they touched lately."""
-    who = np.random.default_rng(recipe.seed).permutation(matrix.shape[0])[: recipe.population]
-    return matrix[who].toarray(), lately[who].toarray()
+Drill = tuple[KnownProducts, np.ndarray]
+"""What is known, and the rows of the products that play the new ones."""
 
 
-def _latest(sequences: Sequences, length: int) -> Sequences:
-    """The last `length` entries of each customer."""
-    counts = np.bincount(sequences.customer)
-    from_end = np.cumsum(counts)[sequences.customer] - np.arange(len(sequences.customer))
-    kept = from_end <= length
-    return Sequences(sequences.customer[kept], sequences.product[kept])
+def _drills(matrix: np.ndarray, warm: np.ndarray, new: int, recipe: ColdRecipe) -> Iterator[Drill]:
+    """As many products play the new ones as there are, but at most a quarter of the known ones."""
+    size = min(max(new, _K), len(warm) // 4)
+    for draw in range(recipe.drills):
+        order = np.random.default_rng([recipe.seed, draw]).permutation(warm)
+        yield KnownProducts.fit(matrix, np.sort(order[size:])), np.sort(order[:size])
+
+
+def _choose(content: ContentTables, matrix: np.ndarray, drills: list[Drill]) -> ColdConfig:
+    """One setting after the other: each is changed where that orders the drills' products better."""
+
+    def measured(config: ColdConfig) -> ColdConfig:
+        kernel = content_kernel(content, config)
+        found = [_ndcg(ColdTables.fit(kernel, *drill), matrix) for drill in drills]
+        return config.model_copy(update={"validation": float(np.mean(found))})
+
+    best = measured(ColdConfig(sources=dict.fromkeys(sorted(content.vectors), 1.0)))
+    for name in sorted(content.vectors):
+        tried = [best.model_copy(update={"sources": {**best.sources, name: weight}}) for weight in _WEIGHTS]
+        best = max([best, *map(measured, tried)], key=lambda config: config.validation)
+    if content.numbers.shape[1]:
+        best = max(best, measured(best.model_copy(update={"numbers": False})), key=lambda config: config.validation)
+    return best
+
+
+def _ndcg(tables: ColdTables, matrix: np.ndarray) -> float:
+    """NDCG@10 of the customers who took up any of the products that play the new ones; 0 where there is nobody."""
+    relevant = matrix[:, tables.cold]
+    asked = relevant.any(axis=1)
+    if not asked.any():
+        return 0.0
+    had = matrix[asked].copy()
+    had[:, tables.cold] = 0
+    ranked = top_k(tables.score(had), _K)
+    return float(ranking_metrics(ranked, csr_array(relevant[asked]), _K).ndcg.mean())
 
 
 def with_cold(bundle: Bundle, ranker: ColdRanker | None) -> Bundle:

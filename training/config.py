@@ -10,6 +10,7 @@ from recsys.retrieval.popularity import PopularityConfig
 from training.fairness.config import FairnessConfig
 from training.labels import LabelsConfig
 from training.loop import LoopConfig
+from training.pretrain_config import PretrainConfig
 from training.ranking_config import RankingConfig
 
 
@@ -38,6 +39,7 @@ class TrainConfig(BaseConfig):
     encoding: EncodingConfig = EncodingConfig()
     labels: LabelsConfig = LabelsConfig()
     model: TwoTowerConfig = TwoTowerConfig()
+    pretrain: PretrainConfig = PretrainConfig()
     loop: LoopConfig = LoopConfig()
     popularity: PopularityConfig = PopularityConfig()
     ranking: RankingConfig = RankingConfig()

@@ -174,20 +174,33 @@ class DatasetBuilder:
         self.parts = Consent(dataset).keep_now(parts.lazy(), Purpose.PROFILING).collect()
         """Only of customers who agreed to profiling: the model learns from nobody else."""
 
-    def build(self, keep: tuple[Part, ...], catalogue: Catalogue) -> Prepared:
+    def build(
+        self,
+        keep: tuple[Part, ...],
+        catalogue: Catalogue,
+        rows: pl.DataFrame | None = None,
+        inputs: ModelInputs | None = None,
+    ) -> Prepared:
         """Everything to train on the labels of `keep`.
+
+        Args:
+            keep: the parts to learn from.
+            catalogue: the candidates.
+            rows: what is learned from instead of `parts`.
+            inputs: of a model that is there already; None: fitted on these rows.
 
         Raises:
             DatasetError: there is no label in these parts.
         """
         lead = resolve_split(self.dataset).look_ahead
-        labels = select_labels(self.parts, keep, max(1, self.manifest.history_length // 2), lead)
+        stride = max(1, self.manifest.history_length // 2)
+        labels = select_labels(self.parts if rows is None else rows, keep, stride, lead)
         if labels.is_empty():
             raise DatasetError(
                 str(self.dataset.path), ["no positive event in the training part: move the split's times"]
             )
         joined = join_customers(self.home, labels, customer_views(self.manifest))
-        inputs = self._inputs(labels, joined, catalogue)
+        inputs = inputs or self._inputs(labels, joined, catalogue)
         reader = ModelReader(inputs, catalogue.product_ids, catalogue.content_ids)
         anchors = labels.filter(pl.col(ROW_ID) == pl.col(ANCHOR)).with_columns(
             point_in_time(pl.col(ORDER_TIMESTAMP)).alias(EVENT_TIMESTAMP)
@@ -204,6 +217,7 @@ class DatasetBuilder:
             own_products=self._own_products(labels, catalogue),
             product_counts=_counts(labels, PRODUCT_ID, catalogue.product_ids),
             content_counts=_counts(labels, CONTENT_ID, catalogue.content_ids),
+            customer_ids=tuple(customer_index(labels)),
         )
         return Prepared(inputs, training, *item_rows(inputs, catalogue), catalogue.product_of_content())
 
@@ -222,6 +236,7 @@ class DatasetBuilder:
             event_types=tuple(sorted(self._event_types())),
             channels=_names(labels, "channel"),
             history_length=manifest.history_length,
+            reads_history=config.history,
         )
 
     def _event_types(self) -> set[str]:
@@ -289,7 +304,7 @@ def _label_arrays(
         channel=np.array([channels.get(name or "", 0) for name in channel], np.int64),
         customer=np.array([customers[name] for name in kept[CUSTOMER_ID].to_list()], np.int64),
         window=kept[WINDOW].to_numpy(),
-        position=kept[POSITION].to_numpy(),
+        position=kept[POSITION].to_numpy() * reader.inputs.reads_history,
         row=row[kept[ROW_ID].to_numpy()],
     ).read_at(_instants(kept), windows)
 

@@ -1,7 +1,7 @@
 """Measures models on the frozen split: the model, the baselines, the oracle where there is one; with intervals."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,8 @@ class Evaluation:
     """What is printed, logged and written as JSON."""
     per_query: dict[str, RankingMetrics]
     """Method to metrics of each query: what paired differences are made of."""
+    missing: dict[str, np.ndarray] = field(default_factory=dict)
+    """Modality to [Q] NDCG of the model with it missing in serving."""
 
 
 def evaluate_bundle(bundle: Bundle, split: FrozenSplit, config: EvaluationConfig) -> Evaluation:
@@ -107,6 +109,10 @@ def evaluate_bundle(bundle: Bundle, split: FrozenSplit, config: EvaluationConfig
     methods |= baseline_scores(split, queries, bundle.manifest.popularity)
     per_query = {name: metrics_of(scores, queries, config.k) for name, scores in methods.items()}
     short = {name: metrics_of(scores, queries, SHORT_K).ndcg for name, scores in methods.items()}
+    missing = {
+        str(modality): metrics_of(recommender_scores(recommender, without(queries, modality)), queries, config.k).ndcg
+        for modality in recommender.modalities
+    }
     report: dict[str, Any] = {
         "dataset": split.dataset.config.name,
         "model_version": bundle.manifest.model_version,
@@ -115,7 +121,8 @@ def evaluate_bundle(bundle: Bundle, split: FrozenSplit, config: EvaluationConfig
         "k": config.k,
         "queries": len(queries),
         "methods": {name: _summary(metrics, short[name], config) for name, metrics in per_query.items()},
-        "slices": _slices(recommender, queries, per_query[MODEL], config),
+        "slices": _slices(queries, per_query[MODEL], missing, config),
+        "modalities": _modalities(recommender, queries, per_query[MODEL], missing, config),
         "coverage": catalogue_coverage(
             top_k(np.where(queries.allowed, methods[MODEL], -np.inf), config.k), len(split.catalogue.products)
         ),
@@ -127,7 +134,7 @@ def evaluate_bundle(bundle: Bundle, split: FrozenSplit, config: EvaluationConfig
     }
     if ORACLE in short:
         report[f"share_of_oracle_ndcg@{SHORT_K}"] = float(short[MODEL].mean() / short[ORACLE].mean())
-    return Evaluation(report, per_query)
+    return Evaluation(report, per_query, missing)
 
 
 def baseline_scores(split: FrozenSplit, queries: Queries, config: PopularityConfig) -> dict[str, np.ndarray]:
@@ -169,16 +176,14 @@ def _summary(metrics: RankingMetrics, short_ndcg: np.ndarray, config: Evaluation
 
 
 def _slices(
-    recommender: Recommender, queries: Queries, metrics: RankingMetrics, config: EvaluationConfig
+    queries: Queries, metrics: RankingMetrics, missing: dict[str, np.ndarray], config: EvaluationConfig
 ) -> dict[str, Any]:
     """NDCG of new customers, of known ones, and of everybody with one modality taken away."""
     slices = {
         "new_customers": metrics.ndcg[queries.new_customer],
         "known_customers": metrics.ndcg[~queries.new_customer],
+        **{f"without_{modality}": ndcg for modality, ndcg in missing.items()},
     }
-    for modality in recommender.modalities:
-        scores = recommender_scores(recommender, without(queries, modality))
-        slices[f"without_{modality}"] = metrics_of(scores, queries, config.k).ndcg
     return {
         name: interval_json(bootstrap_mean(values, config.bootstrap_samples))
         for name, values in slices.items()
@@ -186,9 +191,34 @@ def _slices(
     }
 
 
-def without(queries: Queries, modality: Modality) -> Queries:
-    """The same questions with one modality missing."""
-    views = [view for view, group in GROUP_OF_VIEW.items() if group == modality]
-    views += ["customer_history"] if modality is Modality.HISTORY else []
+def _modalities(
+    recommender: Recommender,
+    queries: Queries,
+    metrics: RankingMetrics,
+    missing: dict[str, np.ndarray],
+    config: EvaluationConfig,
+) -> dict[str, Any]:
+    """By modality, paired by query: all of them minus all but it (`removal_costs`), and all minus it alone."""
+    found: dict[str, Any] = {}
+    for modality in recommender.modalities:
+        others = [other for other in recommender.modalities if other is not modality]
+        alone = metrics_of(recommender_scores(recommender, without(queries, *others)), queries, config.k).ndcg
+        found[str(modality)] = {
+            "removal_costs": _paired(metrics.ndcg, missing[str(modality)], config),
+            "alone": interval_json(bootstrap_mean(alone, config.bootstrap_samples)),
+            "all_minus_alone": _paired(metrics.ndcg, alone, config),
+        }
+    return found
+
+
+def _paired(more: np.ndarray, less: np.ndarray, config: EvaluationConfig) -> dict[str, float]:
+    return interval_json(bootstrap_difference(more, less, config.bootstrap_samples))
+
+
+def without(queries: Queries, *modalities: Modality) -> Queries:
+    """The same questions with these modalities missing."""
+    views = {view for view, group in GROUP_OF_VIEW.items() if group in modalities}
+    if Modality.HISTORY in modalities:
+        views.add("customer_history")
     gone = [name for name in queries.columns.columns if name.split("__")[0] in views]
     return Queries(**{**vars(queries), "columns": queries.columns.drop(gone)})

@@ -78,7 +78,8 @@ def locate_labels(labels: pl.DataFrame, anchors: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         row_id, `history_window` (row of `anchors`) and `history_position` (the state before the label): one row per
-        label that is its window's anchor or in its history.
+        label that is its window's anchor or in its history. What has no event_id is no event and in no history: it gets
+        the whole window, which `Labels.read_at` cuts at its instant.
     """
     windows = anchors.with_row_index(WINDOW).with_columns(
         pl.col(WINDOW).cast(pl.Int64), length=pl.col("event_ids").list.len().fill_null(0).cast(pl.Int64)
@@ -86,13 +87,14 @@ def locate_labels(labels: pl.DataFrame, anchors: pl.DataFrame) -> pl.DataFrame:
     placed = labels.select(ROW_ID, ANCHOR, EVENT_ID).join(
         windows.select(WINDOW, "length", pl.col(ROW_ID).alias(ANCHOR)), on=ANCHOR
     )
-    own = placed.filter(pl.col(ROW_ID) == pl.col(ANCHOR)).select(ROW_ID, WINDOW, pl.col("length").alias(POSITION))
+    last = (pl.col(ROW_ID) == pl.col(ANCHOR)) | pl.col(EVENT_ID).is_null()
+    own = placed.filter(last).select(ROW_ID, WINDOW, pl.col("length").alias(POSITION))
     entries = (
         windows.select(WINDOW, pl.col("event_ids").alias(EVENT_ID), pl.int_ranges("length").alias(POSITION))
         .filter(pl.col(EVENT_ID).list.len() > 0)
         .explode(EVENT_ID, POSITION)
     )
-    inner = placed.filter(pl.col(ROW_ID) != pl.col(ANCHOR)).join(entries, on=[WINDOW, EVENT_ID])
+    inner = placed.filter(~last).join(entries, on=[WINDOW, EVENT_ID])
     return pl.concat([own, inner.select(ROW_ID, WINDOW, POSITION)]).sort(ROW_ID)
 
 
@@ -150,6 +152,8 @@ class TrainingSet:
     """[P] float64: labels of each product; products without any are no negatives."""
     content_counts: np.ndarray
     """[C] float64."""
+    customer_ids: tuple[str, ...] = ()
+    """By customer_index."""
 
     def batches(self, labels_per_batch: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
         """Shuffled windows, cut so that each batch has about `labels_per_batch` labels; yields label rows.

@@ -7,10 +7,17 @@ import numpy as np
 
 from recsys.modeling.reader import ModelReader
 from recsys.ranking.boosted import BoostedRanker, RankingRows
-from recsys.ranking.features import Asked, FeatureBuilder, Pairs, source_scores
-from recsys.ranking.interest import Interest, InterestConfig, InterestTables, interest_features
+from recsys.ranking.features import Asked, FeatureBuilder, Pairs, likenesses
+from recsys.ranking.interest import (
+    Interest,
+    InterestConfig,
+    InterestTables,
+    interest_features,
+    with_affinity,
+)
 from recsys.ranking.profiles import Profiles
 from recsys.ranking.tables import ItemTables, numeric_names
+from training.affinity import MatchedFolds, fit_affinity
 from training.dataset import Prepared
 from training.interest_config import InterestRecipe
 from training.queries import Queries
@@ -41,6 +48,7 @@ class InterestFitter:
         self.tables = InterestTables.build(
             customers, products.columns(prepared.products), products.names(inputs.products), inputs.customers
         )
+        self._matched: MatchedFolds | None = fit_affinity(prepared, customers, recipe.affinity, seed)
 
     def examples(self, asked: Iterable[Queries], items: ItemTables) -> list[Example]:
         """The features of questions; activity in `items` is only looked at before each question's instant."""
@@ -66,7 +74,8 @@ class InterestFitter:
             event_types=self._inputs.event_types,
             products=tuple(self.tables.product_names),
         )
-        return Interest(self.tables, items, model, config)
+        matched = None if self._matched is None else self._matched.whole
+        return Interest(self.tables, items, model, config, matched)
 
     def _example(self, queries: Queries, items: ItemTables) -> Example:
         read = read_queries(self._reader, queries)
@@ -76,8 +85,11 @@ class InterestFitter:
         pairs = Pairs(*np.nonzero(self._drawn(allowed, relevant)))
         inputs = self._inputs
         builder = FeatureBuilder(items, inputs.event_types, numeric_names(inputs.products))
-        shared = builder.build(asked, source_scores(items, asked), pairs)
+        shared = builder.build(asked, likenesses(items, asked), pairs)
         names, values = interest_features(self.tables, items, asked, shared, pairs, inputs.event_types)
+        if self._matched is not None:
+            unseen = self._matched.unseen(queries.customer_ids, read.columns, self.tables.customers)
+            names, values = with_affinity(names, values, unseen, pairs)
         return Example(RankingRows(values, relevant[pairs].astype(np.float32), pairs.customer), names)
 
     def _drawn(self, allowed: np.ndarray, relevant: np.ndarray) -> np.ndarray:

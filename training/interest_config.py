@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from recsys.config import BaseConfig
+from recsys.ranking.affinity import AffinityConfig
 from recsys.ranking.boosted import BoostedConfig
 
 
@@ -18,4 +19,5 @@ class InterestRecipe(BaseConfig):
     """Allowed products drawn for each question beside its answers; where there are no more, all."""
     customer_directions: int = Field(default=32, ge=1)
     product_directions: int = Field(default=8, ge=1)
+    affinity: AffinityConfig = AffinityConfig()
     trees: BoostedConfig = BoostedConfig(leaves=15, rounds=400, feature_share=0.4)

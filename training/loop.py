@@ -76,8 +76,15 @@ class TrainingResult(NamedTuple):
 class Trainer:
     """Trains one model on one prepared dataset."""
 
-    def __init__(self, model: TwoTower, prepared: Prepared, config: LoopConfig, checkpoint: Path | None = None) -> None:
-        """`checkpoint` is a file that is written after every epoch and read if it is there."""
+    def __init__(
+        self,
+        model: TwoTower,
+        prepared: Prepared,
+        config: LoopConfig,
+        checkpoint: Path | None = None,
+        objective: Callable[[TwoTower, Prepared, torch.device], "Objective"] | None = None,
+    ) -> None:
+        """`checkpoint` is a file that is written after every epoch and read if it is there; `objective` is the loss."""
         self.config = config
         self.device = pick_device(config.device)
         self.model = model.to(self.device)
@@ -89,7 +96,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        self.objective = Objective(model, prepared, self.device)
+        self.objective = (objective or Objective)(model, prepared, self.device)
         self.state = LoopState()
         self._best = copy.deepcopy(model.state_dict())
 
@@ -200,7 +207,10 @@ class Objective:
 
     def __call__(self, labels: Labels, items: ItemVectors, generator: np.random.Generator) -> Tensor:
         """Scalar loss: products, creatives and alignment, weighted by the config."""
-        customers = self._encode(labels, items)
+        return self._of(self._read(labels, items), labels, items, generator)
+
+    def _of(self, read: "Read", labels: Labels, items: ItemVectors, generator: np.random.Generator) -> Tensor:
+        customers = self.model.encode_customers(*read)
         own = self.prepared.training.own_products.mask(labels.customer, len(items.products) - 1)
         towards = Candidates(items.products[:-1], labels.product, own, self.product_negatives)
         loss = self._towards(customers, labels.weight, towards, generator)
@@ -210,7 +220,7 @@ class Objective:
             loss = loss + self.config.contents_weight * self._towards(customers, labels.weight, towards, generator)
         return loss + self.config.alignment_weight * items.alignment
 
-    def _encode(self, labels: Labels, items: ItemVectors) -> Tensor:
+    def _read(self, labels: Labels, items: ItemVectors) -> "Read":
         training = self.prepared.training
         windows, local = np.unique(labels.window, return_inverse=True)
         history = training.windows.take(windows).to_batch().to(self.device)
@@ -218,9 +228,7 @@ class Objective:
         position = torch.from_numpy(labels.position).to(self.device)
         state = states[torch.from_numpy(local).to(self.device), position]
         columns = make_entity_batch(self.prepared.inputs.customers, training.columns.take(labels.row)).to(self.device)
-        return self.model.encode_customers(
-            columns, state, position > 0, torch.from_numpy(labels.channel).to(self.device)
-        )
+        return Read(columns, state, position > 0, torch.from_numpy(labels.channel).to(self.device))
 
     def _towards(
         self, customers: Tensor, weight: np.ndarray, towards: "Candidates", generator: np.random.Generator
@@ -257,6 +265,18 @@ class Objective:
             correction = (of_goal, of_sample)
         mask = torch.from_numpy(excluded).to(self.device)
         return sampled_softmax(cosine / self.model.config.temperature, negatives, correction, weight, mask)
+
+
+class Read(NamedTuple):
+    """B customers as the tower reads them; the arguments of `TwoTower.encode_customers`."""
+
+    columns: EntityBatch
+    state: Tensor
+    """[B, D] of the history encoder."""
+    has_history: Tensor
+    """[B] bool."""
+    channel: Tensor
+    """[B] int64."""
 
 
 class Candidates(NamedTuple):

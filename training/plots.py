@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from training.ablation_variants import JOINT, PRETRAINED, SHARES, SUPERVISED, curve_name
 from training.loop import Epoch
 
 _COLOURS = {"model": "#1f6feb", "popularity": "#8b949e", "segment_popularity": "#57606a", "oracle": "#2da44e"}
@@ -85,6 +86,38 @@ def plot_ablation(report: dict[str, Any], path: Path) -> None:
     axes.set_yticks(range(len(rows)), [row["variant"] for row in rows], fontsize=8)
     axes.set(xlabel=f"NDCG@{report['k']} lost, 95 % interval (blue: away from zero)", title="What each part is worth")
     figure.savefig(path)
+
+
+def plot_label_curve(report: dict[str, Any], path: Path) -> bool:
+    """NDCG by the share of labels, with and without self-supervision; False where the report holds no such variants."""
+    rows = {row["variant"]: row["ndcg"] for row in report["variants"]}
+    lines = ((SUPERVISED, _COLOURS["popularity"]), (PRETRAINED, _COLOURS["model"]), (JOINT, _COLOURS["oracle"]))
+    figure, axes = _figure(7, 4.4)
+    drawn = 0
+    for place, (line, colour) in enumerate(lines):
+        points = [(share, rows[curve_name(share, line)]) for share in SHARES if curve_name(share, line) in rows]
+        if not points:
+            continue
+        drawn += 1
+        shares = [100 * share * 1.03 ** (place - 1) for share, _ in points]  # side by side: intervals stay legible
+        means = [point["mean"] for _, point in points]
+        errors = [[p["mean"] - p["low"] for _, p in points], [p["high"] - p["mean"] for _, p in points]]
+        axes.errorbar(shares, means, yerr=errors, color=colour, marker="o", ms=4, capsize=3, elinewidth=1, label=line)
+    if not drawn:
+        return False
+    axes.set_xscale("log")
+    axes.set_xticks([100 * share for share in SHARES], [f"{share:.0%}" for share in SHARES])
+    axes.minorticks_off()
+    axes.legend(frameon=False, title="self-supervision", loc="lower right")
+    axes.set(xlabel="customers whose acquisitions are labels", ylabel=f"NDCG@{report['k']}, 95 % interval")
+    axes.set_title(f"{report['dataset']}: what unlabelled behaviour is worth")
+    caption = (
+        f"Towers alone, {report['seeds']} seed(s), {report['popularity']['n']:,} questions. Hidden labels are learned "
+        "from by nothing;\nlike all behaviour they stay visible in the inputs (history, counts) of their own customer."
+    )
+    figure.supxlabel(caption, fontsize=7, color=_COLOURS["segment_popularity"])
+    figure.savefig(path)
+    return True
 
 
 def plot_reliability(report: dict[str, Any], path: Path) -> None:

@@ -15,12 +15,10 @@ from recsys.policy.as_of import customer_facts_as_of, had_before, taken_before
 from recsys.policy.engine import PolicyEngine
 from recsys.policy.facts import ProductFacts
 from recsys.policy.rules import RequestContext
-from recsys.schema import CUSTOMER_ID, EVENT_TIMESTAMP, EVENT_TYPE, PRODUCT_ID, EventType, PolicyName, Table
+from recsys.schema import CUSTOMER_ID, EVENT_TIMESTAMP, EVENT_TYPE, PRODUCT_ID, PolicyName, Table
 from training.dataset import Catalogue, join_customers
 from training.examples import ROW_ID, Ragged, point_in_time
-
-ACQUISITIONS = (EventType.APPLY.value, EventType.CONVERT.value)
-"""In a bank, what counts as a new acquisition where the log has such events."""
+from training.labels import ACQUISITIONS
 
 _EARLIER_EVENTS = 5
 """Training events of each customer that are asked about where the split leaves the last one out."""

@@ -22,12 +22,13 @@ from recsys.ranking.interest import INTEREST, Interest
 from recsys.ranking.stage import StageConfig
 from recsys.ranking.tables import ItemTables, numeric_names
 from recsys.recommender import Recommender
-from recsys.schema import CUSTOMER_ID, Kind
+from recsys.schema import Kind
 from training.config import TrainConfig
 from training.dataset import Catalogue, Prepared
 from training.evaluate import FrozenSplit
 from training.interest import InterestFitter
 from training.item_tables import fit_tables
+from training.labels import teachers
 from training.loop import loop_threads
 from training.packing import BundlePacker
 from training.queries import Queries
@@ -91,7 +92,8 @@ class SecondStage:
         self._config = config
         self._ranking = config.ranking
         self._k = config.evaluation.k
-        self._agreed = split.of(set(parts[CUSTOMER_ID]))
+        self._teachers = teachers(parts, config.labels)
+        self._agreed = split.of(self._teachers)
         """The questions about customers who agreed to profiling: nothing is learned from the others' answers."""
         self._before = self._earlier_questions()
         self._interests: dict[tuple[int, int], Interest | None] = {}
@@ -147,8 +149,8 @@ class SecondStage:
         recipe = self._ranking.interest
         if not (self._ranking.enabled and recipe.enabled):
             return []
-        agreed = set(self._parts[CUSTOMER_ID])
-        return [some for queries in self._split.earlier(recipe.questions) if len(some := queries.of(agreed))]
+        asked = self._split.earlier(recipe.questions)
+        return [some for queries in asked if len(some := queries.of(self._teachers))]
 
     def _interest(self, prepared: Prepared, answered: list[Queries], tables: ItemTables) -> Interest | None:
         """The model of interest, of earlier questions and of those that are answered by now."""

@@ -20,7 +20,7 @@ from training.approval import GATE_PASSED, GATE_WAITS, Signatures, require_other
 from training.card_text import render_card, render_description
 from training.fairness.plot import plot_fairness
 from training.model_card import Registered, RunRecord, approval_entry, build_card, summarise_fairness
-from training.plots import plot_ablation, plot_methods, plot_reliability, plot_slices, plot_training
+from training.plots import plot_ablation, plot_label_curve, plot_methods, plot_reliability, plot_slices, plot_training
 from training.train import TrainingOutcome, flatten
 
 REGISTERED_MODEL = "recommender"
@@ -116,6 +116,7 @@ class Tracker:
             (Path(folder) / "ablation.json").write_text(json.dumps(report, indent=1))
             (Path(folder) / "ablation.md").write_text(table)
             plot_ablation(report, Path(folder) / "ablation.png")
+            plot_label_curve(report, Path(folder) / "label_curve.png")
             self._mlflow.log_artifacts(folder, "ablation")
 
     def register(self, run: RunRecord) -> RegisteredVersion:

@@ -3,11 +3,13 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.progress import Progress
+from threadpoolctl import threadpool_limits
 
 from recsys.bundle import SELECTION, Bundle, BundleManifest, PriorConfig
 from recsys.data.contract import Dataset
@@ -16,19 +18,22 @@ from recsys.features.spec import FeatureManifest
 from recsys.modeling.two_tower import TwoTower
 from recsys.policy.fair_inputs import RefusedColumn, require_fair_inputs
 from recsys.policy.registry import pack_in_force
-from recsys.schema import CUSTOMER_ID
 from training.cold import fit_cold, with_cold
 from training.config import TrainConfig
-from training.dataset import DatasetBuilder, Prepared, load_catalogue, load_parts
+from training.dataset import Catalogue, DatasetBuilder, Prepared, load_catalogue, load_parts
 from training.evaluate import Evaluation, FrozenSplit, evaluate_bundle, load_split
-from training.loop import Trainer, TrainingResult
+from training.labels import LabelsConfig, choose_labels, teachers
+from training.loop import Trainer, TrainingResult, loop_threads
 from training.packing import BundlePacker
+from training.pretrain import Pretraining
 from training.prior import WINDOWS, choose_prior, popularity_prior
 from training.response import ResponseLog
 from training.response_stage import ResponseStage
 from training.scoring import TrainingScorer, query_instant
 from training.second_stage import FirstStage, SecondStage
 
+Warm = Callable[[TwoTower, Path], TwoTower]
+"""Pretrains a model, with a checkpoint."""
 _ALL_PARTS = (Part.TRAIN, Part.VALIDATION, Part.TEST)
 
 
@@ -63,7 +68,8 @@ class Training:
         self.folder = home / "runs" / version
         self.manifest = FeatureManifest.read(home / "features")
         self.pack = pack_in_force(home, dataset.config.policy)
-        self._parts = load_parts(dataset)
+        self._counted = choose_labels(load_parts(dataset), LabelsConfig(share=config.labels.share))
+        """What popularity counts: everybody's positives but the hidden labels."""
 
     def run(self, progress: Progress | None = None) -> TrainingOutcome:
         """Trains, measures and refits; writes the bundle.
@@ -73,18 +79,22 @@ class Training:
             ModelError: the model would rank credit by a column that the policy refuses.
         """
         torch.set_flush_denormal(True)
+        with threadpool_limits(loop_threads(self.config.loop), "blas"):  # beside other processes, more of them spin
+            return self._run(progress)
+
+    def _run(self, progress: Progress | None) -> TrainingOutcome:
         say = _sayer(progress)
-        packer = BundlePacker(self.dataset, self._parts, self.config, self.version, self.manifest.schema_hash)
+        packer = BundlePacker(self.dataset, self._counted, self.config, self.version, self.manifest.schema_hash)
         say("reading the frozen split")
         split = load_split(self.dataset, self.home)
         builder = DatasetBuilder(self.dataset, self.home, self.config.encoding, self.config.labels)
         for column in builder.refused:
             say(f"left out of the model by policy {self.pack.name}: {column.key} ({column.kind}: {column.entry})")
         say("joining features to labels")
-        prepared = builder.build((Part.TRAIN,), split.catalogue)
-        queries = split.of(set(builder.parts[CUSTOMER_ID])).learned_from
+        warm, prepared = self._prepare(builder, (Part.TRAIN,), split.catalogue)
+        queries = split.of(teachers(builder.parts, self.config.labels)).learned_from
         scorer = TrainingScorer(prepared, split.catalogue, queries, self.config.evaluation.k)
-        result = self._train(prepared, "selection", scorer, None, progress)
+        result = self._train((warm, prepared), "selection", scorer, None, progress)
         prior = self._choose_prior(result.model, scorer, split)
         say("fitting the second stage")
         stage = SecondStage(FirstStage(packer, result.model, prepared, prior), split, builder.parts, self.config)
@@ -106,8 +116,8 @@ class Training:
         if self.config.refit:
             say("joining features to all labels")
             catalogue = load_catalogue(self.dataset, self.home, self.manifest, self.dataset.end())
-            everything = builder.build(_ALL_PARTS, catalogue)
-            refitted = self._train(everything, "refit", None, result.state.best_epoch, progress)
+            warm, everything = self._prepare(builder, _ALL_PARTS, catalogue)
+            refitted = self._train((warm, everything), "refit", None, result.state.best_epoch, progress)
             packed = packer.pack(refitted.model, everything, catalogue, prior, None)
             new = fit_cold(builder.parts, _ALL_PARTS, catalogue, everything, cold)
             served = with_cold(stage.for_serving(packed, everything), new)
@@ -132,22 +142,36 @@ class Training:
         stage = bundle.manifest.stage
         require_fair_inputs(bundle.manifest.inputs.customers, stage.features if stage else (), self.pack.credit)
 
+    def _prepare(
+        self, builder: DatasetBuilder, keep: tuple[Part, ...], catalogue: Catalogue
+    ) -> tuple[Warm | None, Prepared]:
+        """The pretraining, where there is one, and the labels, read by the same encodings."""
+        pretraining = Pretraining(builder, self.config.pretrain, self.config.loop)
+        unlabelled = pretraining.prepare(keep, catalogue) if self.config.pretrain.enabled else None
+        if unlabelled is None:
+            return None, builder.build(keep, catalogue)
+        warm = partial(pretraining.fit, unlabelled)
+        return warm, builder.build(keep, catalogue, inputs=unlabelled.inputs)
+
     def _train(
         self,
-        prepared: Prepared,
+        prepared: tuple[Warm | None, Prepared],
         stage: str,
         scorer: Callable[[TwoTower], float] | None,
         epochs: int | None,
         progress: Progress | None,
     ) -> TrainingResult:
+        warm, labelled = prepared
         torch.manual_seed(self.config.loop.seed)
-        model = TwoTower(prepared.inputs, self.config.model)
+        model = TwoTower(labelled.inputs, self.config.model)
+        if warm is not None:
+            model = warm(model, self.folder / f"{stage}-pretraining.checkpoint")
         loop = self.config.loop if epochs is None else self.config.loop.model_copy(update={"epochs": epochs})
-        return Trainer(model, prepared, loop, self.folder / f"{stage}.checkpoint").fit(scorer, progress)
+        return Trainer(model, labelled, loop, self.folder / f"{stage}.checkpoint").fit(scorer, progress)
 
     def _choose_prior(self, model: TwoTower, scorer: TrainingScorer, split: FrozenSplit) -> PriorConfig:
         now, ids = query_instant(scorer.queries), split.catalogue.product_ids
-        priors = {window: popularity_prior(self.dataset, split.parts, ids, now, window) for window in WINDOWS}
+        priors = {window: popularity_prior(self.dataset, self._counted, ids, now, window) for window in WINDOWS}
         return choose_prior(scorer.scores(model), priors, scorer.queries, self.config.evaluation.k)
 
 

@@ -8,6 +8,7 @@ field that is not known admits nobody.
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
@@ -199,6 +200,9 @@ def _fitting(value: Any, kind: str, field: str) -> Any:
         return value
     if kind == "words" and isinstance(value, str):
         return value
+    if kind == "times" and isinstance(value, str):  # JSON has no times
+        with suppress(ValueError):
+            value = datetime.fromisoformat(value)
     if kind == "times" and isinstance(value, date):
         moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day, tzinfo=UTC)
         if moment.tzinfo is not None:

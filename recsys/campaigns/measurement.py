@@ -15,6 +15,11 @@ from recsys.schema import CUSTOMER_ID
 
 SMALL: Final = 10
 """Groups with fewer customers are not shown."""
+NOTE: Final = (
+    "Segments are compared with their own part of the holdout; p-values are Holm's, for there being several. Channels "
+    "and creatives were chosen and not drawn: theirs say how those answered who got them beside those who got another "
+    "one, again with Holm's p-values, and not what they caused."
+)
 _Z: Final = float(stats.norm.ppf(0.975))
 _RATIO_ALARM: Final = 0.001
 
@@ -53,9 +58,10 @@ class Report(NamedTuple):
     segments: list[dict[str, Any]]
     """Lift of each segment with its p-value after Holm's correction."""
     responses: dict[str, list[dict[str, Any]]]
-    """By channel and by creative: who answered of those who got it."""
+    """By channel and by creative: who answered of those who got it, beside those who got something else."""
     sample_ratio: dict[str, Any]
     """Whether the groups are as large as they were drawn."""
+    note: str = NOTE
 
 
 def measure(people: pl.DataFrame, messages: pl.DataFrame, held_out_share: float, cost: float | None = None) -> Report:
@@ -184,7 +190,10 @@ def holm(values: list[float]) -> list[float]:
 
 
 def _responses(people: pl.DataFrame, messages: pl.DataFrame, column: str) -> list[dict[str, Any]]:
-    """Shares of those who got something, with Wilson intervals; small groups are left out."""
+    """Shares of those who got something, with Wilson intervals; small groups are left out.
+
+    `beside` is the difference of the share who converted to that of those who got another one, where there are enough.
+    """
     joined = messages.select(CUSTOMER_ID, column).unique().join(people, on=CUSTOMER_ID)
     rows = []
     for (name,), mine in sorted(joined.group_by(column), key=lambda pair: str(pair[0])):
@@ -195,7 +204,13 @@ def _responses(people: pl.DataFrame, messages: pl.DataFrame, column: str) -> lis
             count = int(mine[step].sum())
             interval = stats.binomtest(count, len(mine)).proportion_ci(method="wilson")
             row[step] = {"mean": count / len(mine), "low": float(interval.low), "high": float(interval.high)}
+        here = (joined[column] == name).to_numpy()
+        if len(here) - here.sum() >= SMALL:
+            row["beside"] = difference(joined["converted"].to_numpy().astype(np.float64), ~here)._asdict()
         rows.append(row)
+    compared = [row["beside"] for row in rows if "beside" in row]
+    for one, p in zip(compared, holm([one["p"] for one in compared]), strict=True):
+        one["p_holm"] = p
     return rows
 
 

@@ -9,12 +9,16 @@ import polars as pl
 
 from recsys.campaigns.brief import ENGINE, Brief, BriefError
 from recsys.campaigns.holdouts import draw
-from recsys.campaigns.source import CustomerSource, History, Scores
+from recsys.campaigns.source import History, RuleSource, Scores
+from recsys.campaigns.valuation import Pairs, added_conversions
 from recsys.policy.facts import BoolArray, ContentFacts, primary
 from recsys.schema import CONTENT_ID, CUSTOMER_ID, PRODUCT_ID
 
 SPARE_OPTIONS: Final = 2
 """Products that a customer can be offered on a channel beyond those that he may get: limits may shut some."""
+WIDER: Final = 5
+"""Products more that are looked at closely: the response model may order them otherwise than the chance of a response.
+"""
 
 
 class Offer(NamedTuple):
@@ -38,7 +42,7 @@ class Offers:
     """[N] float64: what a conversion is worth, in money."""
 
     @classmethod
-    def of(cls, brief: Brief, source: CustomerSource) -> "Offers":
+    def of(cls, brief: Brief, source: RuleSource) -> "Offers":
         """What the brief asks for, of what the bank has.
 
         Raises:
@@ -82,10 +86,11 @@ class Offers:
         places = np.unique(offer.facts.product)
         content = self._best_contents(offer, customers.allowed[offer.channel], scores.contents, places)
         chance = history.curve(scores.products[:, places], offer.channel)
-        value = chance * effect_of(history) * history.worth * self.margins[places] - offer.cost
-        value = np.where(content >= 0, value, -np.inf)
-        keep = brief.limits.per_customer + SPARE_OPTIONS
-        best = np.argsort(-value, axis=1, kind="stable")[:, :keep]
+        value = np.where(content >= 0, chance * self.margins[places], -np.inf)
+        short = _best(value, brief.limits.per_customer + SPARE_OPTIONS + WIDER)
+        added = self._added(offer, customers, scores, history, Shortlist(short, content, chance, places))
+        value = np.where(np.isnan(added), -np.inf, added * self.margins[places] - offer.cost)
+        best = _best(value, brief.limits.per_customer + SPARE_OPTIONS)
         row, rank = np.nonzero(np.take_along_axis(value, best, axis=1) > -np.inf)
         place = best[row, rank]
         chosen, product = content[row, place], places[place]
@@ -102,10 +107,27 @@ class Offers:
                 "segment": pl.Series(np.array(customers.segments, dtype=object)[row], dtype=pl.String),
                 "language": pl.Series(offer.facts.language[chosen].astype(object), dtype=pl.String),
                 "probability": chance[row, place],
+                "added": added[row, place],
                 "value": value[row, place],
                 "cost": np.full(len(row), offer.cost),
             }
         )
+
+    @staticmethod
+    def _added(
+        offer: Offer, customers: "Reachable", scores: Scores, history: History, options: "Shortlist"
+    ) -> np.ndarray:
+        """[B, P]: the conversions that a contact about each product adds; NaN off the shortlist."""
+        added = np.full(options.content.shape, np.nan)
+        row, rank = np.nonzero(np.take_along_axis(options.content, options.best, axis=1) >= 0)
+        place = options.best[row, rank]
+        if len(row):
+            ids = np.array(customers.ids, dtype=object)[row]
+            names = np.array(customers.source.products.ids, dtype=object)[options.places[place]]
+            content = offer.rows[options.content[row, place]]
+            pairs = Pairs(row, content, ids.tolist(), names.tolist(), options.chance[row, place])
+            added[row, place] = added_conversions(pairs, offer.channel, scores, history)
+        return added
 
     @staticmethod
     def _best_contents(offer: Offer, allowed: BoolArray, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -120,6 +142,19 @@ class Offers:
         return best
 
 
+class Shortlist(NamedTuple):
+    """The products that B customers may be told of on a channel, P of them, and which are looked at closely."""
+
+    best: np.ndarray
+    """[B, k] of P, the most promising first."""
+    content: np.ndarray
+    """[B, P]: the channel's creative for each; -1: none."""
+    chance: np.ndarray
+    """[B, P]"""
+    places: np.ndarray
+    """[P]: positions in the catalogue."""
+
+
 class Reachable(NamedTuple):
     """B customers whom the rules let be contacted."""
 
@@ -130,7 +165,7 @@ class Reachable(NamedTuple):
     slot: np.ndarray
     """[B] int64: the slot of each customer's first message."""
     slots: int
-    source: CustomerSource
+    source: RuleSource
 
 
 def first_slots(customers: Sequence[str], brief: Brief, slots: int) -> np.ndarray:
@@ -138,7 +173,7 @@ def first_slots(customers: Sequence[str], brief: Brief, slots: int) -> np.ndarra
     return np.array([int(draw(brief.salt, f"slot:{brief.campaign_id}", name) * slots) for name in customers], np.int64)
 
 
-def campaign_products(brief: Brief, source: CustomerSource) -> np.ndarray:
+def campaign_products(brief: Brief, source: RuleSource) -> np.ndarray:
     """[P] int64: the campaign's products as positions in the catalogue, in rising order.
 
     Raises:
@@ -159,7 +194,7 @@ def campaign_products(brief: Brief, source: CustomerSource) -> np.ndarray:
     return np.flatnonzero(np.isin(source.products.category, list(brief.categories)))
 
 
-def in_app_channels(brief: Brief, source: CustomerSource) -> list[str]:
+def in_app_channels(brief: Brief, source: RuleSource) -> list[str]:
     """The brief's channels on which nothing is sent: what is meant for a customer waits there until he comes.
 
     Raises:
@@ -175,18 +210,12 @@ def in_app_channels(brief: Brief, source: CustomerSource) -> list[str]:
     return found
 
 
-def may_be_credit(brief: Brief, source: CustomerSource) -> bool:
+def may_be_credit(brief: Brief, source: RuleSource) -> bool:
     """Whether a message of the campaign can be about credit."""
     return bool(source.policy.credits(source.products)[campaign_products(brief, source)].any())
 
 
-def effect_of(history: History) -> float:
-    """What a response counts: the share that contact brings, where that share is surely above zero; else all of it."""
-    share = history.share
-    return share.mean if share is not None and share.low > 0 else 1.0
-
-
-def _margins(source: CustomerSource, products: np.ndarray) -> np.ndarray:
+def _margins(source: RuleSource, products: np.ndarray) -> np.ndarray:
     """[N] the catalogue's values; of investments the average one, because margin may not rank them (domain.md)."""
     stated = source.products.columns.get("value")
     if stated is None:
@@ -204,3 +233,8 @@ def _require_creatives(usable: pl.DataFrame, brief: Brief) -> None:
             f"languages: no creative of the campaign's products is in {', '.join(brief.languages)}{tone}: "
             "have some made, or name other languages, products or tones"
         )
+
+
+def _best(value: np.ndarray, count: int) -> np.ndarray:
+    """[B, count] the columns of the highest values of each row, best first."""
+    return np.argsort(-value, axis=1, kind="stable")[:, :count]

@@ -9,15 +9,16 @@ import polars as pl
 from recsys.campaigns.brief import RESPONSES
 from recsys.campaigns.fairness import fairness_table
 from recsys.campaigns.holdouts import CAMPAIGN, GLOBAL, NONE
-from recsys.campaigns.offers import effect_of
 from recsys.campaigns.planner import Planned
 from recsys.campaigns.power import power_of
 from recsys.campaigns.response import Estimate
 from recsys.campaigns.slots import slot_times
+from recsys.campaigns.source import History
+from recsys.campaigns.valuation import effect_of
 from recsys.campaigns.waterfall import WaterfallStep
 from recsys.schema import CUSTOMER_ID
 
-PROPENSITY = "propensity"
+PROPENSITY, UPLIFT = "propensity", "uplift"
 KEYS = (CUSTOMER_ID, "product_id", "content_id", "channel", "slot")
 ASSIGNMENT_COLUMNS = (*KEYS, "send_at", "segment", "language", "probability", "uplift", "value", "cost")
 
@@ -74,7 +75,7 @@ def _assignments(planned: Planned) -> pl.DataFrame:
     timed = chosen.join(zones, on=CUSTOMER_ID, how="left").join(
         pl.DataFrame(slots, schema=schema), on=["time_zone", "slot"], how="left", nulls_equal=True
     )
-    return timed.with_columns(pl.lit(None, pl.Float64).alias("uplift")).select(ASSIGNMENT_COLUMNS).sort(KEYS)
+    return timed.rename({"added": "uplift"}).select(ASSIGNMENT_COLUMNS).sort(KEYS)
 
 
 def _group(customers: Sequence[str], name: str) -> pl.DataFrame:
@@ -83,12 +84,22 @@ def _group(customers: Sequence[str], name: str) -> pl.DataFrame:
 
 def _method(planned: Planned) -> dict[str, Any]:
     """How customers are ranked, and why."""
-    history, wanted = planned.draft.history, RESPONSES[planned.brief.objective]
+    history, uplift = planned.draft.history, planned.draft.history.uplift
+    table = None if uplift is None else {"best": uplift.learner, "reason": uplift.reason, "qini": uplift.qini}
+    if uplift is not None and uplift.predict is not None:
+        return {"method": UPLIFT, "why": f"ranked by what a contact adds: {uplift.reason}", "uplift": table}
+    why = _why_propensity(history, RESPONSES[planned.brief.objective])
+    return {"method": PROPENSITY, "why": why if uplift is None else f"{why}; {uplift.reason}", "uplift": table}
+
+
+def _why_propensity(history: History, wanted: str) -> str:
     share = history.share
     why = (
-        f"ranked by the probability of `{wanted}` after a contact, from {history.curve.responses} responses to "
-        f"{history.curve.exposures} logged impressions; "
+        "ranked by the response model's probability that a conversion follows from the contact itself"
+        if history.by_responses
+        else f"ranked by the probability of `{wanted}` after a contact"
     )
+    why += f"; responses expected from {history.curve.responses} to {history.curve.exposures} logged impressions; "
     if share is None:
         why += "the history has no randomised control group that responded: what contact adds is not known"
     elif share.low > 0:
@@ -98,7 +109,7 @@ def _method(planned: Planned) -> dict[str, Any]:
             f"its arms do not show that contact adds anything ({share.mean:.0%}, {share.low:.0%} to {share.high:.0%}): "
             "values count every response"
         )
-    return {"method": PROPENSITY, "why": why}
+    return why
 
 
 def _totals(planned: Planned, assignments: pl.DataFrame) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from recsys.campaigns.plan import KEYS, Plan
 from recsys.errors import RecsysError
 
 MANIFEST: Final = "manifest.json"
+PLANNED_HASH: Final = "planned_hash"
+"""Of the assignments as they were planned, before composed copy took creatives' places: what a replay gives again."""
 _BLOCK: Final = 1 << 20
 
 
@@ -111,6 +113,7 @@ def _manifest(folder: Path, plan: Plan, brief: Brief) -> dict[str, Any]:
         "campaign_id": brief.campaign_id,
         "files": {str(file.relative_to(folder)): fingerprint(file) for file in files},
         "assignment_hash": assignment_hash(plan.assignments),
+        PLANNED_HASH: plan.summary.get(PLANNED_HASH) or assignment_hash(plan.assignments),
         "brief_hash": brief.hash(),
         "versions": plan.summary["versions"],
     }

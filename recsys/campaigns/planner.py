@@ -1,50 +1,24 @@
 """From a brief to a plan: audience, holdouts, rules, scores, options, allocation, and what to expect of it.
 
-The customers are walked through in batches of one time zone each, so that the rules are asked at the very instant at
-which the customers of that zone would be written to, and so that memory does not grow with the bank: what is kept of a
-batch is a few options a customer.
+What is kept of a batch of customers is a few options each, so that memory does not grow with the bank.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 from rich.progress import Progress
 
 from recsys.campaigns.allocation import Allocation, allocate
-from recsys.campaigns.audience import compile_audience, fields_of, parse_audience
 from recsys.campaigns.brief import Brief, BriefError
-from recsys.campaigns.holdouts import NONE, hold_out
-from recsys.campaigns.offers import Offers, Reachable, first_slots, in_app_channels, may_be_credit
+from recsys.campaigns.judging import Batch, Reach, batches, reach_batch, read_audience
+from recsys.campaigns.offers import Offers, Reachable, first_slots, in_app_channels
 from recsys.campaigns.slots import slot_times
 from recsys.campaigns.source import CustomerSource, History
-from recsys.campaigns.waterfall import STAYED, Waterfall, last_rule
-from recsys.policy.facts import BoolArray, CustomerFacts
-from recsys.policy.rules import RequestContext
+from recsys.campaigns.waterfall import Waterfall
+from recsys.policy.facts import BoolArray
 from recsys.schema import CUSTOMER_ID, PRODUCT_ID
-
-BATCH: Final = 20_000
-"""Customers looked at at a time."""
-_PROFILING: Final = "CONSENT_PROFILING"
-_HOLDOUT_RULE: Final = "HOLDOUT_"
-
-
-class _Batch(NamedTuple):
-    """Customers of one time zone."""
-
-    rows: pl.DataFrame
-    zone: str | None
-
-
-@dataclass
-class Reach:
-    """Whom the rules let be contacted."""
-
-    waterfall: Waterfall
-    reachable: dict[str, list[str]] = field(default_factory=dict)
-    """By holdout group, the customers whom the rules let be contacted."""
 
 
 @dataclass
@@ -101,34 +75,6 @@ def plan_campaign(brief: Brief, source: CustomerSource, progress: Progress | Non
     return Planned(brief, source, draft, audience, allocation, tuple(in_app))
 
 
-def preview_campaign(brief: Brief, source: CustomerSource) -> Reach:
-    """Who could be contacted, as far as rules and holdouts go; nobody is scored.
-
-    Raises:
-        BriefError: the brief cannot be planned on this bank.
-        AudienceError: its audience is refused.
-    """
-    brief.require_future(source.as_of)
-    offers = Offers.of(brief, source)
-    audience = read_audience(brief, source)
-    reach = Reach(Waterfall(len(audience), source.policy.rule_ids))
-    for batch in _batches(audience):
-        _reach(batch, brief, source, offers, reach)
-    return reach
-
-
-def read_audience(brief: Brief, source: CustomerSource) -> pl.DataFrame:
-    """customer_id, segment, language, time_zone of the customers whom the brief names, by time zone and id.
-
-    Raises:
-        AudienceError: a field is refused or not known, or a value does not fit it.
-    """
-    expression = parse_audience(brief.audience)
-    credit = source.policy.pack.credit if may_be_credit(brief, source) else None
-    condition = compile_audience(expression, source.fields(), credit)
-    return source.audience(condition, fields_of(expression)).sort("time_zone", CUSTOMER_ID, nulls_last=True)
-
-
 def _walk(
     brief: Brief, source: CustomerSource, offers: Offers, audience: pl.DataFrame, progress: Progress | None
 ) -> Draft:
@@ -139,7 +85,7 @@ def _walk(
     draft = Draft(Reach(Waterfall(len(audience), source.policy.rule_ids)), history, pl.DataFrame())
     task = progress.add_task("asking rules and model", total=len(audience)) if progress else None
     found = []
-    for batch in _batches(audience):
+    for batch in batches(audience):
         options = _options_of(batch, brief, source, offers, draft)
         if options is not None:
             found.append(options)
@@ -149,56 +95,16 @@ def _walk(
     return draft
 
 
-def _batches(audience: pl.DataFrame) -> Iterator[_Batch]:
-    for (zone,), rows in audience.group_by("time_zone", maintain_order=True):
-        for start in range(0, len(rows), BATCH):
-            yield _Batch(rows.slice(start, BATCH), None if zone is None else str(zone))
-
-
 def _options_of(
-    batch: _Batch, brief: Brief, source: CustomerSource, offers: Offers, draft: Draft
+    batch: Batch, brief: Brief, source: CustomerSource, offers: Offers, draft: Draft
 ) -> pl.DataFrame | None:
     """The options of one batch; who fell out is counted in the draft's waterfall."""
-    rows, allowed = _reach(batch, brief, source, offers, draft.reach)
+    rows, allowed = reach_batch(batch, brief, source, offers, draft.reach)
     if not len(rows):
         return None
     return _score(
         batch.rows[rows], {name: mask[rows] for name, mask in allowed.items()}, brief, offers, (source, draft)
     )
-
-
-def _reach(
-    batch: _Batch, brief: Brief, source: CustomerSource, offers: Offers, reach: Reach
-) -> tuple[np.ndarray, dict[str, BoolArray]]:
-    """The rows of a batch that may be contacted and are not held out, and by channel what each of the batch may get."""
-    ids = batch.rows[CUSTOMER_ID].to_list()
-    held_out = hold_out(ids, brief)  # before anything is known of anybody
-    facts = source.facts(ids)
-    allowed, rules = _judge(batch, brief, source, offers, facts)
-    reach.waterfall.remove(rules)
-    stayed = rules == STAYED
-    for group in np.unique(held_out.astype(str)).tolist():
-        here = stayed & (held_out == group)
-        reach.reachable.setdefault(group, []).extend(np.array(ids, dtype=object)[here].tolist())
-        if group != NONE:
-            reach.waterfall.remove_count(f"{_HOLDOUT_RULE}{group.upper()}", int(here.sum()))
-    return np.flatnonzero(stayed & (held_out == NONE)), allowed
-
-
-def _judge(
-    batch: _Batch, brief: Brief, source: CustomerSource, offers: Offers, facts: CustomerFacts
-) -> tuple[dict[str, BoolArray], np.ndarray]:
-    """By channel what each customer may get, [B, c], and [B] the rule at which he lost the last of it."""
-    now = slot_times(brief, batch.zone)[0]
-    allowed, removed_by = {}, []
-    for offer in offers.channels:
-        context = RequestContext(channel=offer.channel, taken=source.taken())
-        outcome = source.policy.evaluate_contents(facts, offer.facts, source.products, now, context)
-        allowed[offer.channel] = outcome.allowed
-        removed_by.append(outcome.rule)
-    rules = last_rule(np.concatenate(removed_by, axis=1), source.policy.rule_ids)
-    refused = source.policy.profiling_refused(facts, now)
-    return allowed, np.where((rules == STAYED) & refused, _PROFILING, rules)
 
 
 def _score(

@@ -8,11 +8,12 @@ from recsys.campaigns.measurement import Report
 from recsys.campaigns.plan_files import write_json
 from recsys.errors import RecsysError
 
+_MOST_CREATIVES = 20
 _BLUE, _GREY = "#1f6feb", "#8b949e"
 
 
 def write_report(report: Report, title: str, out: Path) -> None:
-    """Writes report.json and lift.png, whole or not at all.
+    """Writes report.json, lift.png and answers.png, whole or not at all.
 
     Raises:
         RecsysError: it cannot be written.
@@ -23,6 +24,7 @@ def write_report(report: Report, title: str, out: Path) -> None:
         temporary.mkdir(parents=True)
         write_json(temporary / "report.json", as_dict(report))
         draw_lift(report, title, temporary / "lift.png")
+        draw_answers(report, title, temporary / "answers.png")
         temporary.rename(out)
     except OSError as error:
         raise RecsysError(f"{out}: cannot be written: {error}") from error
@@ -62,4 +64,29 @@ def draw_lift(report: Report, title: str, path: Path) -> None:
     right.set_title("customers who got a message", loc="left", fontsize=10)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+
+
+def draw_answers(report: Report, title: str, path: Path) -> None:
+    """How those answered who got something: shares who clicked and converted, by channel and by creative."""
+    from matplotlib.figure import Figure
+
+    rows = [(str(row["channel"]), row) for row in report.responses["channel"]]
+    creatives = sorted(report.responses["content_id"], key=lambda row: -row["converted"]["mean"])[:_MOST_CREATIVES]
+    rows += [(str(row["content_id"]), row) for row in creatives]
+    figure = Figure(figsize=(10, 1.6 + 0.32 * max(len(rows), 4)), dpi=130, layout="constrained")
+    for axes, step in zip(figure.subplots(1, 2, sharey=True), ("clicked", "converted"), strict=True):
+        for place, (_, row) in enumerate(rows):
+            share = row[step]
+            axes.plot([100 * share["low"], 100 * share["high"]], [place, place], color=_GREY, lw=3)
+            axes.plot([100 * share["mean"]], [place], "o", color=_BLUE)
+        axes.set_yticks(range(len(rows)), [f"{name} ({row['customers']:,})" for name, row in rows], parse_math=False)
+        axes.set_xlabel(f"{step}, per cent of those who got it, 95 % interval")
+        axes.set_xlim(left=0)
+        axes.spines[["top", "right"]].set_visible(False)
+    left = figure.axes[0]
+    left.invert_yaxis()
+    left.set_title(title, loc="left", fontsize=10, parse_math=False)
+    if not rows:
+        left.text(0.5, 0.5, "no group of ten or more got a message", ha="center", transform=left.transAxes)
     figure.savefig(path)

@@ -5,52 +5,40 @@ the composition root's affair. What happens after a plan is written is `serving.
 """
 
 import json
+import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import polars as pl
 from rich.progress import Progress
 
 from recsys.campaigns.brief import Brief
+from recsys.campaigns.composing import ContentSource, compose_for_plan
 from recsys.campaigns.content.composer import ComposerConfig, Skipped, compose_variants
 from recsys.campaigns.content.facts import ProductFacts, facts_of
 from recsys.campaigns.content.pictures import PictureConfig, illustrate
 from recsys.campaigns.content.rewriting import Rewrites, Writer, rewrite_variants
 from recsys.campaigns.content.tones import estimate_tone_lifts
 from recsys.campaigns.content.variant import Variant
-from recsys.campaigns.holdouts import NONE
 from recsys.campaigns.offers import campaign_products
 from recsys.campaigns.plan import describe
 from recsys.campaigns.plan_files import (
     MANIFEST,
-    Creatives,
+    PLANNED_HASH,
     assignment_hash,
     require_free,
     verify_plan,
     write_json,
     write_plan,
 )
-from recsys.campaigns.planner import plan_campaign, preview_campaign
+from recsys.campaigns.planner import plan_campaign
 from recsys.campaigns.source import CustomerSource
-from recsys.data.contract import Dataset
 from recsys.errors import RecsysError
 from recsys.schema import PRODUCT_ID
 
 
-class CampaignBank(CustomerSource, Protocol):
+class CampaignBank(CustomerSource, ContentSource, Protocol):
     """A bank with its champion, and what else a campaign takes from it."""
-
-    dataset: Dataset
-
-    def creatives(self, used: list[str]) -> Creatives:
-        """The copy and pictures of creatives, in the form of a plan's variants."""
-
-    def product_rows(self) -> list[dict[str, Any]]:
-        """The catalogue's rows."""
-
-    def tone_responses(self) -> pl.DataFrame:
-        """Who answered to which tone, as `estimate_tone_lifts` reads it."""
 
 
 class Content(NamedTuple):
@@ -78,9 +66,16 @@ class Replayed(NamedTuple):
         return not self.same and not self.changed_versions
 
 
-def make_plan(
-    brief: Brief, bank: CampaignBank, out: Path, now: datetime, progress: Progress | None = None
-) -> dict[str, Any]:
+class Making(NamedTuple):
+    """How a plan is made."""
+
+    now: datetime
+    compose: int = 0
+    """Variants of copy for every product, segment, channel and language; 0: the bank's own creatives are sent."""
+    progress: Progress | None = None
+
+
+def make_plan(brief: Brief, bank: CampaignBank, out: Path, making: Making) -> dict[str, Any]:
     """Plans a brief and writes the plan's directory; returns plan.json with the manifest's hashes and `out`.
 
     Raises:
@@ -88,22 +83,15 @@ def make_plan(
             written then.
     """
     require_free(out)
-    described = describe(plan_campaign(brief, bank, progress))
-    creatives = bank.creatives(described.assignments["content_id"].unique().to_list())
-    manifest = write_plan(described, brief, creatives, out, now)
+    described = describe(plan_campaign(brief, bank, making.progress))
+    with tempfile.TemporaryDirectory() as folder:
+        if making.compose:
+            described, creatives = compose_for_plan(described, bank, making.compose, Path(folder), making.progress)
+        else:
+            creatives = bank.creatives(described.assignments["content_id"].unique().to_list())
+        manifest = write_plan(described, brief, creatives, out, making.now)
     hashes = {name: manifest[name] for name in ("assignment_hash", "brief_hash")}
     return {**described.summary, **hashes, "out": str(out)}
-
-
-def try_audience(brief: Brief, bank: CampaignBank) -> dict[str, Any]:
-    """How many a brief would reach, rule by rule, before anything is scored: what a brief's author looks at meanwhile.
-
-    Raises:
-        RecsysError: the brief cannot be planned on this bank.
-    """
-    reach = preview_campaign(brief, bank)
-    steps = reach.waterfall.steps(bank.count())
-    return {"customers": len(reach.reachable.get(NONE, [])), "waterfall": [step._asdict() for step in steps]}
 
 
 def replay_plan(folder: Path, bank: CampaignBank, progress: Progress | None = None) -> Replayed:
@@ -125,11 +113,20 @@ def replay_plan(folder: Path, bank: CampaignBank, progress: Progress | None = No
         for name, value in again.summary["versions"].items()
         if said["versions"].get(name) != value
     }
-    return Replayed(found == said["assignment_hash"], said["assignment_hash"], found, changed)
+    then = said.get(PLANNED_HASH, said["assignment_hash"])
+    return Replayed(found == then, then, found, changed)
+
+
+class Rewriting(NamedTuple):
+    """A language model that may rewrite copy."""
+
+    writer: Writer
+    most: int | None = None
+    """How many variants it is asked about; None: all."""
 
 
 def make_content(
-    brief: Brief, bank: CampaignBank, out: Path, variants: int = 3, writer: Writer | None = None
+    brief: Brief, bank: CampaignBank, out: Path, variants: int = 3, rewriting: Rewriting | None = None
 ) -> Content:
     """Composes copy and pictures for a brief's products and writes them to a directory, whole or not at all.
 
@@ -138,7 +135,7 @@ def make_content(
         bank: whose products.
         out: the directory: variants.json, report.json, tone_lifts.csv and images/; must not exist.
         variants: of each product, segment, channel and language, 3 to 5.
-        writer: a language model that may rewrite the copy; None: none.
+        rewriting: a language model that may rewrite the copy; None: none.
 
     Raises:
         RecsysError: the brief names what the bank does not have, or the directory exists or cannot be written.
@@ -157,7 +154,9 @@ def make_content(
     )
     lifts = estimate_tone_lifts(responses)
     made = compose_variants(list(facts.values()), config, lifts)
-    rewrites = None if writer is None else rewrite_variants(made.variants, facts, writer)
+    rewrites = None
+    if rewriting is not None:
+        rewrites = rewrite_variants(made.variants, facts, rewriting.writer, most=rewriting.most)
     words = made.variants if rewrites is None else rewrites.variants
     temporary = out.with_name(f".{out.name}.partial")
     pictures = PictureConfig(provider=bank.dataset.config.name, seed=brief.seed)

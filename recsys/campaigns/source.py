@@ -1,6 +1,6 @@
 """What a plan needs to know of the bank: a protocol, so that the planner itself reads no store and no file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -13,6 +13,10 @@ from recsys.campaigns.response import Estimate, ResponseCurve
 from recsys.policy.engine import PolicyEngine
 from recsys.policy.facts import BoolArray, CustomerFacts, ProductFacts
 
+Responder = Callable[[np.ndarray, np.ndarray, str], np.ndarray]
+"""[n] rows of customers, [n] positions of creatives, and a channel, to [n, 3] calibrated probabilities of a click, an
+application and a conversion that follow from showing it there once; NaN where nothing is known of the customer."""
+
 
 class Scores(NamedTuple):
     """What the champion says of B customers."""
@@ -21,6 +25,22 @@ class Scores(NamedTuple):
     """[B, N] float32; of the products that were not allowed nothing is meant."""
     contents: np.ndarray
     """[B, C] float32."""
+    respond: Responder | None = None
+    """The response model; None: the champion has none."""
+
+
+class Uplift(NamedTuple):
+    """What the randomised history says of learners of uplift."""
+
+    method: str
+    """`uplift` where one of them surely ranks better than propensity does, else `propensity`."""
+    reason: str
+    learner: str
+    """The best one: `t`, `x`, `dr`, or `propensity`."""
+    qini: dict[str, dict[str, float]]
+    """On validation, of each, with its interval; empty where nothing could be compared."""
+    predict: Callable[[Sequence[str], Sequence[str]], np.ndarray] | None
+    """[n] customers and products to what one contact adds to the chance of an application; None: by propensity."""
 
 
 class History(NamedTuple):
@@ -31,6 +51,11 @@ class History(NamedTuple):
     """Conversions that come with a response, on average: the catalogue's value is that of a conversion."""
     share: Estimate | None
     """Of the responses, those that contact brings; None where the history has no randomised control group."""
+    uplift: Uplift | None = None
+    """None: it was not asked for."""
+    conversions_per_application: float = 1.0
+    by_responses: bool = False
+    """Whether the champion has a response model, by which contacts are valued then."""
 
 
 class Groups(NamedTuple):
@@ -43,8 +68,8 @@ class Groups(NamedTuple):
     """[B] object: the group's name; None where it is not known."""
 
 
-class CustomerSource(Protocol):
-    """A bank and its champion."""
+class RuleSource(Protocol):
+    """A bank, its catalogue and its rules: enough to say who may be contacted at all."""
 
     as_of: datetime
     """What is known: nothing later than this."""
@@ -53,8 +78,6 @@ class CustomerSource(Protocol):
     """N products in the champion's order."""
     contents: pl.DataFrame
     """C creatives in the champion's order, the canonical columns."""
-    versions: Mapping[str, str]
-    """Of the model, the policy pack, the features and the data."""
 
     def fields(self) -> AudienceFields:
         """What an audience may ask about."""
@@ -70,6 +93,13 @@ class CustomerSource(Protocol):
 
     def facts(self, customers: Sequence[str]) -> CustomerFacts:
         """What the rules know of B customers."""
+
+
+class CustomerSource(RuleSource, Protocol):
+    """A bank and its champion."""
+
+    versions: Mapping[str, str]
+    """Of the model, the policy pack, the features and the data."""
 
     def scores(self, customers: Sequence[str], segments: Sequence[str], allowed: BoolArray) -> Scores:
         """What the champion says of customers who agree to profiling; `allowed` is [B, N]."""

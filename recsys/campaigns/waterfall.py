@@ -40,6 +40,20 @@ class WaterfallStep(NamedTuple):
     left: int
 
 
+def masked(step: WaterfallStep) -> tuple[str, str]:
+    """What may be shown of a rule: removed and left, in words; where few were removed, neither.
+
+    >>> masked(WaterfallStep("suitable", "SUIT_RISK", 3, 900))
+    ('<10', '')
+    >>> masked(WaterfallStep("suitable", "SUIT_RISK", 1200, 900))
+    ('1,200', '900')
+    """
+    left = f"<{SMALL}" if 0 < step.left < SMALL else f"{step.left:,}"
+    if not step.removed:
+        return "", left
+    return (f"<{SMALL}", "") if step.removed < SMALL else (f"{step.removed:,}", left)
+
+
 def step_of(rule: str) -> str:
     """The step that a rule belongs to.
 

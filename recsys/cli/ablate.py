@@ -13,7 +13,7 @@ from recsys.cli.terminal import ConfigOption, DatasetArgument, SetOption, consol
 from recsys.home import Home
 
 if TYPE_CHECKING:
-    from training.ablation import Variant
+    from training.ablation_variants import Variant
     from training.config import TrainConfig
     from training.evaluate import Evaluation
 
@@ -25,7 +25,11 @@ def ablate(
     directory: DatasetArgument,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds each variant is trained with.")] = 3,
     only: Annotated[
-        str | None, typer.Option(help="Groups with commas: model, loss, modality, self-supervision, ranker, labels.")
+        str | None,
+        typer.Option(
+            help="Groups with commas: model, loss, modality, self-supervision, ranker, calibration, labels (the "
+            "curve over the share of labels)."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The Markdown file to write.")] = Path("ablation.md"),
     file: Annotated[Path | None, typer.Option("--json", help="Write the report to this file too.")] = None,
@@ -39,10 +43,13 @@ def ablate(
 
     Example: recsys ablate bank --seeds 1 --only model,loss
 
+    Example: recsys ablate bank --only labels --out curve.md
+
     Example: recsys ablate bank --out ablation.md --json ablation.json
     """
     from recsys.cli.workflows import load_config, require_writable, write_file
     from training.ablation import to_markdown
+    from training.plots import plot_label_curve
 
     recipe = load_config(config, settings or [])
     for target in (out, file):
@@ -50,10 +57,13 @@ def ablate(
             require_writable(target)
     with make_progress() as progress:
         report = run_ablation(context.obj, directory, recipe, (seeds, only), progress)
-    write_file(out, to_markdown(report))
+    curve = out.with_name(f"{out.stem}-label-curve.png")
+    drawn = plot_label_curve(report, curve)
+    write_file(out, to_markdown(report) + (f"\n![Label curve]({curve.name})\n" if drawn else ""))
     if file is not None:
         write_file(file, json.dumps(report, indent=1))
-    emit(report, False, [plain(to_markdown(report)), f"written: {out}"])
+    written = f"{out}, {curve}" if drawn else str(out)
+    emit(report, False, [plain(to_markdown(report)), f"written: {written}"])
 
 
 def run_ablation(
@@ -67,7 +77,8 @@ def run_ablation(
     """
     from recsys.cli.workflows import build_features_and_materialise, open_dataset
     from recsys.features.spec import FeatureManifest
-    from training.ablation import measure, recipe_of, report_ablation, to_markdown, variants_of
+    from training.ablation import measure, recipe_of, report_ablation, to_markdown
+    from training.ablation_variants import variants_of
     from training.tracking import Tracker
     from training.train import Training
 

@@ -24,6 +24,7 @@ from recsys.cli.model_card import model_card
 from recsys.cli.openapi import openapi
 from recsys.cli.people import People, TrainerOption
 from recsys.cli.promote import promote
+from recsys.cli.quarantine import quarantine
 from recsys.cli.retention import retention
 from recsys.cli.terminal import (
     ConfigOption,
@@ -56,6 +57,7 @@ app.command()(benchmark)
 app.command("benchmark-serving")(benchmark_serving)
 app.command()(erase)
 app.command("export-events")(export_events)
+app.command("quarantine")(quarantine)
 app.command()(fairness)
 app.command("model-card")(model_card)
 app.command()(promote)
@@ -251,7 +253,7 @@ def serve(
     """
     from recsys.cli.workflows import serve_champion
 
-    serve_champion(context.obj, host, port, workers)
+    serve_champion(context.obj, host, port, workers, console)
 
 
 @app.command()
@@ -289,7 +291,7 @@ def demo(
 
     run_demo(context.obj, customers, port, console, make_progress)
     if serve_after:
-        serve_champion(context.obj, "127.0.0.1", port, 1)
+        serve_champion(context.obj, "127.0.0.1", port, 1, console)
 
 
 def prepare_process() -> None:

@@ -30,7 +30,8 @@ def benchmark_serving(
     customers: Annotated[int, typer.Option(min=100, help="In the bank.")] = 50_000,
     products: Annotated[int, typer.Option(min=10, help="In the catalogue.")] = 500,
     contents: Annotated[int, typer.Option(min=10, help="Creatives.")] = 2_000,
-    requests: Annotated[int, typer.Option(min=10, help="Of each measurement.")] = 2_000,
+    requests: Annotated[int, typer.Option(min=10, help="Of each measurement, all rounds together.")] = 2_000,
+    rounds: Annotated[int, typer.Option(min=1, help="The servers take turns so often; ratios are medians.")] = 5,
     overload_seconds: Annotated[float, typer.Option(min=0.1, help="At four times what it can do.")] = 5.0,
     keep: Annotated[
         Path | None, typer.Option(help="Make the bank in this directory, and use the one that is there.")
@@ -53,7 +54,7 @@ def benchmark_serving(
     if file is not None:
         require_writable(file)
     size = BankSize(customers=customers, products=products, contents=contents)
-    load = LoadConfig(requests=requests, overload_seconds=overload_seconds)
+    load = LoadConfig(requests=requests, rounds=rounds, overload_seconds=overload_seconds)
     with TemporaryDirectory() as temporary, make_progress() as progress:
         report = run_benchmark(Path(temporary) if keep is None else keep, size, load, progress)
     if file is not None:
@@ -154,7 +155,9 @@ def describe(report: dict[str, Any]) -> list[str]:
             f"  overload: {beyond['per_second']:.0f} answered/s, statuses {beyond['statuses']}, "
             f"p99 of the answered {beyond['p99']:.0f} ({one['overload_p99_times']:.1f}x of one client's)"
         )
-        stages = ", ".join(f"{stage} {value:.2f}" for stage, value in one["stages"].items())
-        lines.append(f"  where a request's time goes, mean: {stages}")
+        total = one["stages"]["total"]
+        lines.append("  where a request's time goes with one client, mean ms and share:")
+        for stage, value in sorted(one["stages"].items(), key=lambda pair: -pair[1]):
+            lines.append(f"    {stage:<12} {value:7.2f} {100 * value / total:5.0f} %")
         lines.append(f"  modes: {', '.join(f'{mode} {count:.0f}' for mode, count in one['answered'].items())}")
     return lines

@@ -11,6 +11,7 @@ from recsys.cli import (
     campaign_plan,
     campaign_replay,
     campaign_report,
+    campaign_work,
 )
 
 
@@ -29,6 +30,7 @@ def campaign_commands() -> typer.Typer:
         campaign_report,
         campaign_export,
         campaign_replay,
+        campaign_work,
     ):
         verb.register(group)
     return group

@@ -67,6 +67,7 @@ def dispatch(
 
 def _bank(home: Home, store: "Store") -> "Bank":
     """The champion, the policy and the catalogue of now, and the versions of its creatives."""
+    from recsys.campaigns.content.facts import facts_of
     from serving.campaigns.dispatcher import Bank
     from serving.live_catalogue import open_live_catalogue
     from serving.loading import load_champion
@@ -78,7 +79,8 @@ def _bank(home: Home, store: "Store") -> "Bank":
     variants = bank.creatives(sorted(set(used))).variants
     served = open_live_catalogue(store, home).assemble(load_champion(home.path))
     versions = {one["content_id"]: (one["content_hash"], one["product_version"]) for one in variants}
-    return Bank(store, served.pipeline, versions)
+    facts = {row["product_id"]: facts_of(row).version for row in bank.product_rows()}
+    return Bank(store, served.pipeline, versions, facts)
 
 
 def _channels(home: Home, store: "Store", targets: list[str], sender: str) -> "dict[str, Channel]":

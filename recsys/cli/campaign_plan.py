@@ -1,18 +1,16 @@
 """`recsys campaign plan`: who would get what, and what to expect of it."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
+from recsys.campaigns.waterfall import WaterfallStep, masked
 from recsys.cli.terminal import JsonOption, console, emit, make_progress, plain
-from recsys.home import Home
-
-_SMALL = 10
 
 
 def register(app: typer.Typer) -> None:
@@ -25,42 +23,35 @@ def plan(
     brief: Annotated[Path, typer.Argument(help="A brief (YAML): see `recsys campaign example`.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="The directory to write; must not exist.")],
     data: Annotated[Path | None, typer.Option("--data", help="The dataset; default: the home's own.")] = None,
+    compose: Annotated[
+        int, typer.Option(min=0, max=5, help="Variants of copy to compose for every cell; 0: the bank's creatives.")
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Plan a campaign with the champion: audience, rules, holdouts, allocation, and what to expect. Sends nothing.
 
+    With --compose, copy and pictures are made for every product, segment, channel and language that the plan uses.
+
     Example: recsys campaign plan brief.yaml --out plan
 
-    Example: recsys campaign plan brief.yaml --out plan --json
+    Example: recsys campaign plan brief.yaml --out plan --compose 3 --json
     """
+    from recsys.campaigns.brief import Brief
+    from recsys.campaigns.plan_files import require_free
+    from recsys.campaigns.service import Making, make_plan
+    from recsys.cli.campaign_bank import open_bank
+    from recsys.cli.workflows import require_writable
+
+    asked = Brief.from_yaml(brief)
+    require_free(out)
+    require_writable(out)
     with make_progress() as progress:
-        summary = plan_and_write(context.obj, brief, out, data, progress)
+        making = Making(datetime.now(UTC), compose, progress)
+        summary = make_plan(asked, open_bank(context.obj, data), out, making)
     if as_json:
         emit(summary, True, [])
     else:
         print_plan(summary, console)
-
-
-def plan_and_write(
-    home: Home, file: Path, out: Path, data: Path | None = None, progress: Progress | None = None
-) -> dict[str, Any]:
-    """Plans a brief and writes the plan's directory; returns plan.json with the manifest's hashes and `out`.
-
-    Raises:
-        RecsysError: the brief, the home or the place to write to cannot be used; nothing is written then.
-    """
-    from datetime import UTC, datetime
-
-    from recsys.campaigns.brief import Brief
-    from recsys.campaigns.plan_files import require_free
-    from recsys.campaigns.service import make_plan
-    from recsys.cli.campaign_bank import open_bank
-    from recsys.cli.workflows import require_writable
-
-    brief = Brief.from_yaml(file)
-    require_free(out)
-    require_writable(out)
-    return make_plan(brief, open_bank(home, data), out, datetime.now(UTC), progress)
 
 
 def print_plan(summary: dict[str, Any], out: Console) -> None:
@@ -73,6 +64,7 @@ def print_plan(summary: dict[str, Any], out: Console) -> None:
         f"expected responses {_interval(totals['expected_responses'])}, "
         f"of these incremental {_interval(totals['incremental_responses'])}",
         f"[dim]{plain(summary['method'])}: {plain(summary['why'])}[/dim]",
+        *_qini(summary["uplift"]),
         *_constraints(summary["constraints"]),
         _power(summary["power"]),
         *_fairness(summary["fairness"]),
@@ -89,9 +81,7 @@ def _waterfall(steps: list[dict[str, Any]]) -> Table:
     table.add_column("removed", justify="right")
     table.add_column("left", justify="right")
     for step in steps:
-        removed = "" if not step["removed"] else f"<{_SMALL}" if step["removed"] < _SMALL else f"{step['removed']:,}"
-        left = "" if 0 < step["removed"] < _SMALL else f"{step['left']:,}"
-        table.add_row(step["step"], plain(step["rule"]), removed, left)
+        table.add_row(step["step"], plain(step["rule"]), *masked(WaterfallStep(**step)))
     return table
 
 
@@ -104,6 +94,16 @@ def _constraints(constraints: list[dict[str, Any]]) -> list[str]:
         f"{entry['price']:,.4g}"
         for entry in binding
     ]
+
+
+def _qini(uplift: dict[str, Any] | None) -> list[str]:
+    if uplift is None or not uplift["qini"]:
+        return []
+    rows = [
+        f"  {name:<10} {1000 * one['mean']:8.3f}   {1000 * one['low']:8.3f} to {1000 * one['high']:8.3f}"
+        for name, one in uplift["qini"].items()
+    ]
+    return ["[dim]Qini on validation, applications in 1,000 contacts, 95 % interval:[/dim]", *rows]
 
 
 def _power(power: dict[str, Any]) -> str:

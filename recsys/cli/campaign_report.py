@@ -12,6 +12,9 @@ from recsys.home import Home
 if TYPE_CHECKING:
     from recsys.campaigns.measurement import Report
 
+_SHOWN = 5
+"""Channels and creatives that are printed; report.json has all."""
+
 
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
@@ -75,5 +78,22 @@ def _print(report: "Report", name: str) -> None:
             f"({row['low']:+.3%} to {row['high']:+.3%}), p {row['p_holm']:.3f} (Holm, of {len(report.segments)})"
             for row in report.segments
         ),
+        *_answers(report),
+        f"[dim]{plain(report.note)}[/dim]",
     ):
         console.print(line, highlight=False)
+
+
+def _answers(report: "Report") -> list[str]:
+    lines = []
+    for name, rows in report.responses.items():
+        for row in sorted(rows, key=lambda one: -one["converted"]["mean"])[:_SHOWN]:
+            beside = row.get("beside")
+            more = (
+                "" if beside is None else f", {beside['lift']:+.3%} beside the others (p {beside['p_holm']:.3f}, Holm)"
+            )
+            lines.append(
+                f"  {name.removesuffix('_id')} {plain(str(row[name]))}: {row['customers']:,} got it, "
+                f"{row['clicked']['mean']:.2%} clicked, {row['converted']['mean']:.2%} converted{more}"
+            )
+    return lines

@@ -23,6 +23,18 @@ def describe_evaluation(report: dict[str, Any]) -> list[str]:
     lines += [f"  coverage of the catalogue: {report['coverage']:.2f}", f"NDCG@{k} by slice"]
     for name, interval in report["slices"].items():
         lines.append(f"  {_words(name):<18}{_interval(interval):>23}   n={interval['n']:,}")
+    return lines + _modalities(report.get("modalities", {}), k)
+
+
+def _modalities(found: dict[str, Any], k: int) -> list[str]:
+    """What each modality is worth, paired by customer."""
+    if not found:
+        return []
+    lines = [f"{f'NDCG@{k}, paired':<20}{'its removal costs':>24}{'all minus it alone':>26}"]
+    for name, row in found.items():
+        lines.append(
+            f"  {_words(name):<18}{_interval(row['removal_costs']):>24}{_interval(row['all_minus_alone']):>26}"
+        )
     return lines
 
 

@@ -44,13 +44,14 @@ def stored_kinds(home: Home) -> "list[Expiry]":
     from serving.settings import Settings
     from serving.store.database import open_store
     from serving.store.erasure import anonymise_decisions, compact, erase_before
-    from serving.store.tables import contacts, events
+    from serving.store.tables import contacts, events, quarantined_events
 
     url = Settings(home=home.path).store_url()
 
     def expire_events(before: datetime, dry_run: bool) -> int:
         with open_store(url) as store:
-            return erase_before(store, events, "event_timestamp", before, dry_run=dry_run)
+            kept_apart = erase_before(store, quarantined_events, "received_at", before, dry_run=dry_run)
+            return kept_apart + erase_before(store, events, "event_timestamp", before, dry_run=dry_run)
 
     def expire_contacts(before: datetime, dry_run: bool) -> int:
         with open_store(url) as store:

@@ -153,11 +153,15 @@ def train_and_register(
 
 def _measure_fairness(home: Home, outcome: Any, pack: Any, config: "TrainConfig") -> dict[str, Any]:
     """By the weights of the run that have not seen the frozen split."""
+    from threadpoolctl import threadpool_limits
+
     from recsys.bundle import SELECTION, Bundle
     from training.fairness.report import measure_fairness
+    from training.loop import loop_threads
 
     bundle = Bundle.load(outcome.folder / SELECTION)
-    return measure_fairness(bundle, outcome.split, home.path, pack, config.fairness, config.evaluation.k)
+    with threadpool_limits(loop_threads(config.loop), "blas"):
+        return measure_fairness(bundle, outcome.split, home.path, pack, config.fairness, config.evaluation.k)
 
 
 def _champion_ndcg(tracker: Any, home: Home, split: Any, config: "TrainConfig") -> Any:
@@ -274,8 +278,8 @@ def open_known(home: Home, directory: Path) -> Dataset:
     return dataset
 
 
-def serve_champion(home: Home, host: str, port: int, workers: int) -> None:
-    """Serves until it is told to stop.
+def serve_champion(home: Home, host: str, port: int, workers: int, console: Console) -> None:
+    """Serves until it is told to stop; says on the console where the page is.
 
     Raises:
         ConfigError: it would stand open to other machines.
@@ -286,7 +290,11 @@ def serve_champion(home: Home, host: str, port: int, workers: int) -> None:
     from serving.settings import read_settings
 
     os.environ["RECSYS_HOME"] = str(home.path)
-    serve(read_settings(home=home.path, host=host, port=port), workers)
+
+    def announce(address: str) -> None:
+        console.print(f"page: {address}", highlight=False, soft_wrap=True, markup=False)
+
+    serve(read_settings(home=home.path, host=host, port=port), workers, announce)
 
 
 def issue_local_token(home: Home, customer: str | None, service: str | None, scopes: list[str] | None) -> str:
@@ -336,6 +344,7 @@ def run_demo(home: Home, customers: int, port: int, console: Console, progress: 
 
 def demo_instructions(home: Home, bank: Path, port: int) -> list[str]:
     """The call to copy, and where to look."""
+    from serving.run import page_address
     from training.tracking import tracking_uri
 
     customer = _well_known_customer(home, bank)
@@ -356,6 +365,7 @@ def demo_instructions(home: Home, bank: Path, port: int) -> list[str]:
         f'  -H "authorization: Bearer $(.venv/bin/{recsys} token --customer {customer})" \\',
         f"  -d '{json.dumps(body)}'",
         "",
+        f"his page:          {page_address('127.0.0.1', port, customer)}",
         f"API documentation: http://127.0.0.1:{port}/docs",
         f"experiments:       .venv/bin/mlflow ui --backend-store-uri {tracking_uri(home.path)}",
     ]

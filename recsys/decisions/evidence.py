@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from recsys.decisions.catalogue import Catalogue
 from recsys.decisions.scoring import Features
 from recsys.decisions.wording import SPENDING_WORDS
-from recsys.features.history import CONTENT_IDS, EVENT_TYPES, PRODUCT_IDS
+from recsys.features.history import CONTENT_IDS, EVENT_TYPES, PRODUCT_IDS, PRODUCTS_EVER
 from recsys.features.spec import AS_OF, ViewName, feature_name
 from recsys.policy.facts import BoolArray
 from recsys.schema import EVENT_TIMESTAMP, EventType, Kind, Modality
@@ -165,12 +165,21 @@ def drop(features: Features, views: Sequence[str]) -> Features:
 
 
 def without_entries(features: Features, places: Collection[int]) -> Features:
-    """The row without some entries of the history; without the history where none is left."""
+    """The row without some entries of the history; without the history where none is left.
+
+    A product that no other entry is about is no more among those that the customer ever took up.
+    """
     gone, prefix = frozenset(places), feature_name(HISTORY, "")
-    lists = {key: value for key, value in features.items() if key.startswith(prefix) and _is_list(value)}
+    ever = feature_name(HISTORY, PRODUCTS_EVER)
+    lists = {k: v for k, v in features.items() if k.startswith(prefix) and k != ever and _is_list(v)}
     if all(len(gone) >= len(value) for value in lists.values()):
         return drop(features, [HISTORY])
     kept = {key: [one for place, one in enumerate(value) if place not in gone] for key, value in lists.items()}
+    if ever in features:
+        products = _list(features, PRODUCT_IDS)
+        lost = {product for place, product in enumerate(products) if place in gone}
+        lost -= {product for place, product in enumerate(products) if place not in gone}
+        kept[ever] = [product for product in _list(features, PRODUCTS_EVER) if product not in lost]
     return {**features, **kept}
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from recsys.decisions.catalogue import Catalogue
-from recsys.features.transactions import SHARE_DAYS
+from recsys.features.transactions import WINDOWS, share_name
 from recsys.policy.facts import BoolArray, primary
 from recsys.privacy.merchants import is_sensitive
 
@@ -122,7 +122,7 @@ _SPENDING: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
 )
 """The merchant categories that may be named, and how: what says nothing of health, belief, family or hardship."""
 SPENDING_WORDS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
-    {f"share_{category}_{SHARE_DAYS}d": words for category, words in _SPENDING.items()}
+    {share_name(category, max(WINDOWS)): words for category, words in _SPENDING.items()}
 )
 """By column of `customer_transactions`."""
 _HARDSHIP: Final = (

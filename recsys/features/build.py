@@ -30,7 +30,7 @@ from recsys.schema import CUSTOMER_ID, Table
 
 __all__ = ["BuildReport", "FeatureConfig", "build_features", "is_current"]
 
-BUILD_VERSION: Final = 3
+BUILD_VERSION: Final = 4
 """Raised with every change to what the tables hold, so that tables of older code are built anew."""
 CONFIG_FILE: Final = "config.json"
 """What the tables were built with: who redacts or prunes later must do it in the same way."""

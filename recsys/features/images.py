@@ -1,7 +1,8 @@
 """customer_images: pictures that the customer engaged with or sent, one row per picture, pooled up to it.
 
-A positive event shows interest in the picture of its content, or of its product where the content has none; both as
-they were at that time. No profile photos: domain.md, Consent and privacy.
+What he sent is pooled once more by itself: it says what he needs, and is few beside all that he was shown and opened,
+which says what he likes to look at. A positive event shows interest in the picture of its content, or of its product
+where the content has none; both as they were at that time. No profile photos: domain.md, Consent and privacy.
 """
 
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ IMAGE_VECTOR = "image_vector"
 PICTURE = "picture"
 _ITEMS = ((Table.CONTENTS, CONTENT_ID), (Table.PRODUCTS, PRODUCT_ID))
 _NAMES = (IMAGE_VECTOR, "n_images", "last_image_at")
+_SENT_NAMES = ("sent_vector", "n_sent", "last_sent_at")
+_SENT = "sent"
 
 
 def item_pictures(sources: Sources, table: Table) -> pl.LazyFrame | None:
@@ -46,12 +49,10 @@ def plan_images(sources: Sources) -> ViewPlan | None:
     if not sent and all(item_pictures(sources, table) is None for table, _ in _ITEMS):
         return None
     projection = orthogonal_projection(encodings.image_encoder.dim, sources.config.customer_image_dim)
-    columns = (
-        vector_column(_NAMES[0], projection.shape[1]),
-        FeatureColumn(name=_NAMES[1], kind=FeatureKind.NUMERIC, type=ColumnType.FLOAT),
-        FeatureColumn(name=_NAMES[2], kind=FeatureKind.TIMESTAMP, type=ColumnType.INT),
-    )
-    view = FeatureView(name=ViewName.CUSTOMER_IMAGES, entity=Entity.CUSTOMER, columns=columns)
+    columns = [
+        column for names in (_NAMES, *((_SENT_NAMES,) if sent else ())) for column in _columns(names, projection)
+    ]
+    view = FeatureView(name=ViewName.CUSTOMER_IMAGES, entity=Entity.CUSTOMER, columns=tuple(columns))
     half_life = timedelta(days=sources.config.image_half_life_days)
 
     def frames(customers: CustomerRange) -> Iterator[pl.DataFrame]:
@@ -61,18 +62,38 @@ def plan_images(sources: Sources) -> ViewPlan | None:
         rows = pictures.filter(pl.Series(present, dtype=pl.Boolean)).drop(PICTURE)
         # In double precision, so that the last bit does not depend on which pictures are multiplied together.
         projected = (encoded.vectors.astype(np.float64) @ projection).astype(np.float32)
-        yield from pooled_rows(rows, projected[encoded.index[present]], half_life, _NAMES)
+        vectors = projected[encoded.index[present]]
+        pooled = pooled_rows(rows, vectors, half_life, _NAMES)
+        if not sent:
+            yield from pooled
+            return
+        apart = pooled_rows(rows, vectors, half_life, _SENT_NAMES, rows[_SENT].to_numpy())
+        for whole, part in zip(pooled, apart, strict=True):
+            yield pl.concat([whole, part.select(_SENT_NAMES)], how="horizontal")
 
     return ViewPlan(view, "events.parquet", frames)
 
 
+def _columns(names: tuple[str, str, str], projection: np.ndarray) -> tuple[FeatureColumn, ...]:
+    """The vector, the count and the time of the last."""
+    return (
+        vector_column(names[0], projection.shape[1]),
+        FeatureColumn(name=names[1], kind=FeatureKind.NUMERIC, type=ColumnType.FLOAT),
+        FeatureColumn(name=names[2], kind=FeatureKind.TIMESTAMP, type=ColumnType.INT),
+    )
+
+
 def _pictures(sources: Sources, customers: CustomerRange, *, sent: bool) -> pl.DataFrame:
-    """customer_id, event_timestamp and picture of all that was engaged with or sent, in order."""
+    """customer_id, event_timestamp, picture of all that was engaged with or sent, and whether it was sent; in order."""
     parts = [_engaged(sources, customers)]
     if sent:
         messages = customers.of(sources.dataset.scan(Table.MESSAGES))
         path = pl.coalesce(sources.dataset.image_columns(Table.MESSAGES)).alias(PICTURE)
-        parts.append(messages.select(CUSTOMER_ID, EVENT_TIMESTAMP, path, pl.col(MESSAGE_ID).alias("tie")))
+        parts.append(
+            messages.select(
+                CUSTOMER_ID, EVENT_TIMESTAMP, path, pl.col(MESSAGE_ID).alias("tie"), pl.lit(True).alias(_SENT)
+            )
+        )
     pictures = pl.concat(parts).filter(pl.col(PICTURE).is_not_null())
     profiled = sources.consent.keep_now(pictures, Purpose.PROFILING)
     allowed = sources.consent.keep_at_the_time(profiled, Purpose.IMAGE_ANALYSIS)
@@ -100,4 +121,4 @@ def _engaged(sources: Sources, customers: CustomerRange) -> pl.LazyFrame:
             )
             found.append(name)
     picture = pl.coalesce(found) if found else pl.lit(None, pl.String)
-    return events.select(CUSTOMER_ID, EVENT_TIMESTAMP, picture.alias(PICTURE), "tie")
+    return events.select(CUSTOMER_ID, EVENT_TIMESTAMP, picture.alias(PICTURE), "tie", pl.lit(False).alias(_SENT))

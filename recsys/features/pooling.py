@@ -51,7 +51,11 @@ def decayed_sums(vectors: np.ndarray, groups: np.ndarray, times: np.ndarray, hal
 
 
 def pooled_rows(
-    rows: pl.DataFrame, vectors: np.ndarray, half_life: timedelta, names: tuple[str, str, str]
+    rows: pl.DataFrame,
+    vectors: np.ndarray,
+    half_life: timedelta,
+    names: tuple[str, str, str],
+    counts: np.ndarray | None = None,
 ) -> Iterator[pl.DataFrame]:
     """The recency-weighted mean direction, the count and the time of the last, after each of N vectors.
 
@@ -60,19 +64,27 @@ def pooled_rows(
         vectors: [N, D] float32.
         half_life: after so long a vector counts half.
         names: the columns of the vector, the count and the time (epoch seconds).
+        counts: [N] bool, which vectors are pooled; None: all. Where there was none yet, the vector and the time are
+            null.
     """
     groups = rows[CUSTOMER_ID].rle_id().to_numpy()
     times = rows[EVENT_TIMESTAMP].dt.epoch("us").to_numpy()
-    pooled = normalised(decayed_sums(vectors, groups, times, half_life / timedelta(microseconds=1)))
-    counts = np.arange(len(groups)) - group_starts(groups) + 1
+    counted = np.ones(len(groups), bool) if counts is None else counts
+    sums = decayed_sums(vectors * counted[:, None], groups, times, half_life / timedelta(microseconds=1))
+    pooled = normalised(sums)
+    so_far = np.cumsum(counted)
+    number = so_far - (so_far - counted)[group_starts(groups)]
+    last = np.maximum.accumulate(np.where(counted, np.arange(len(groups)), 0))
+    seconds = rows[EVENT_TIMESTAMP].dt.epoch("s")
+    some = pl.Series(number > 0)
     for first in range(0, len(groups), _CHUNK_ROWS):
         part = slice(first, first + _CHUNK_ROWS)
         yield rows[part].select(
             CUSTOMER_ID,
             EVENT_TIMESTAMP,
-            vector_rows(names[0], pooled[part]),
-            pl.Series(names[1], counts[part]),
-            pl.col(EVENT_TIMESTAMP).dt.epoch("s").alias(names[2]),
+            pl.when(some[part]).then(vector_rows(names[0], pooled[part])).alias(names[0]),
+            pl.Series(names[1], number[part]),
+            pl.when(some[part]).then(seconds.gather(last[part])).alias(names[2]),
         )
 
 

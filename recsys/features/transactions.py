@@ -16,18 +16,26 @@ from recsys.privacy.merchants import is_sensitive
 from recsys.schema import CUSTOMER_ID, EVENT_TIMESTAMP, FeatureKind, Table
 
 WINDOWS: Final = (30, 90)
-SHARE_DAYS: Final = 90
-MAX_CATEGORIES: Final = 30
+MAX_CATEGORIES: Final = 40
 LAST_TRANSACTION = "last_transaction_at"
 _CENTS = 100
 _CATEGORY = "merchant_category"
 
 
 class Category(NamedTuple):
-    """One share column, and the raw merchant categories that it adds up."""
+    """The part of the column names that says which, and the raw merchant categories that are added up."""
 
-    column: str
+    slug: str
     members: tuple[str, ...]
+
+
+def share_name(category: str, days: int) -> str:
+    """The column with a category's share of the payments in a window.
+
+    >>> share_name("fuel", 90)
+    'share_fuel_90d'
+    """
+    return f"share_{category}_{days}d"
 
 
 def plan_transactions(sources: Sources) -> ViewPlan | None:
@@ -62,12 +70,16 @@ def transaction_rows(transactions: pl.DataFrame, categories: Sequence[Category])
         categories: the share columns.
 
     Returns:
-        n_<30/90>d, sum_in_<30/90>d and sum_out_<30/90>d (both as positive amounts), share_<category>_90d (of the money
-        out; null where none went out) and last_transaction_at, sorted by customer and day.
+        n_<30/90>d, sum_in_<30/90>d and sum_out_<30/90>d (both as positive amounts), share_<category>_<30/90>d (of the
+        number of payments: one large one tells less than how often; null where there were none) and
+        last_transaction_at, sorted by customer and day.
     """
     cents = (pl.col("amount") * _CENTS).round().cast(pl.Int64)
     out = (-cents).clip(lower_bound=0)
-    spent = [out.filter(pl.col(_CATEGORY).is_in(list(c.members))).sum().alias(c.column) for c in categories]
+    paid = pl.col("amount") < 0
+    payments = [
+        (paid & pl.col(_CATEGORY).is_in(list(c.members))).sum().cast(pl.Int64).alias(c.slug) for c in categories
+    ]
     days = (
         transactions.lazy()
         .group_by(CUSTOMER_ID, pl.col(EVENT_TIMESTAMP).dt.truncate("1d").alias("day"))
@@ -76,12 +88,18 @@ def transaction_rows(transactions: pl.DataFrame, categories: Sequence[Category])
             cents.clip(lower_bound=0).sum().alias("sum_in"),
             out.sum().alias("sum_out"),
             pl.col(EVENT_TIMESTAMP).max().dt.epoch("s").alias(LAST_TRANSACTION),
-            *spent,
+            paid.sum().cast(pl.Int64).alias("n_out"),
+            *payments,
         )
         .sort(CUSTOMER_ID, "day")
     )
-    total = _window("sum_out", SHARE_DAYS)
-    shares = [pl.when(total > 0).then(_window(c.column, SHARE_DAYS) / total).alias(c.column) for c in categories]
+    shares = [
+        pl.when(_window("n_out", window) > 0)
+        .then(_window(category.slug, window) / _window("n_out", window))
+        .alias(share_name(category.slug, window))
+        for category in categories
+        for window in WINDOWS
+    ]
     return days.select(
         CUSTOMER_ID,
         pl.col("day").dt.offset_by("1d").alias(EVENT_TIMESTAMP),
@@ -103,7 +121,7 @@ def _window(column: str, days: int) -> pl.Expr:
 
 def _columns(categories: Sequence[Category]) -> tuple[FeatureColumn, ...]:
     sums = [f"{name}_{window}d" for name in ("n", "sum_in", "sum_out") for window in WINDOWS]
-    numeric = [*sums, *(category.column for category in categories)]
+    numeric = [*sums, *(share_name(category.slug, window) for category in categories for window in WINDOWS)]
     return (
         *(FeatureColumn(name=name, kind=FeatureKind.NUMERIC, type=ColumnType.FLOAT) for name in numeric),
         FeatureColumn(name=LAST_TRANSACTION, kind=FeatureKind.TIMESTAMP, type=ColumnType.INT),
@@ -117,11 +135,11 @@ def _category_counts(sources: Sources) -> list[tuple[str, int]]:
 
 
 def _categories(counts: Sequence[tuple[str, int]]) -> list[Category]:
-    """The most frequent categories, at most 30, sorted; two that read alike are one."""
+    """The most frequent categories, at most 40, sorted; two that read alike are one."""
     members: dict[str, list[str]] = {}
     totals: dict[str, int] = {}
     for name, count in counts:
         members.setdefault(slug(name), []).append(name)
         totals[slug(name)] = totals.get(slug(name), 0) + count
     kept = sorted(sorted(totals, key=lambda key: (-totals[key], key))[:MAX_CATEGORIES])
-    return [Category(f"share_{key}_{SHARE_DAYS}d", tuple(members[key])) for key in kept]
+    return [Category(key, tuple(members[key])) for key in kept]

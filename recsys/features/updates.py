@@ -10,12 +10,22 @@ from typing import Any, Final, NamedTuple
 
 from recsys.errors import FeatureError
 from recsys.features.behaviour import LAST_EVENT, LAST_POSITIVE, TOTAL, count_name
-from recsys.features.history import CONTENT_IDS, EVENT_IDS, EVENT_TYPES, NOT_IN_HISTORY, PRODUCT_IDS, TIMESTAMPS
+from recsys.features.history import (
+    CONTENT_IDS,
+    EVENT_IDS,
+    EVENT_TYPES,
+    EVER_LENGTH,
+    NOT_IN_HISTORY,
+    PRODUCT_IDS,
+    PRODUCTS_EVER,
+    TIMESTAMPS,
+)
 from recsys.features.spec import FeatureView
 from recsys.schema import CUSTOMER_ID, EVENT_TIMESTAMP, FeatureKind
 
 Row = dict[str, Any]
 """customer_id, event_timestamp (an aware datetime) and the columns of a view."""
+_ENTRIES: Final = (PRODUCT_IDS, CONTENT_IDS, EVENT_TYPES, EVENT_IDS, TIMESTAMPS)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -34,7 +44,7 @@ class EventUpdate(NamedTuple):
 
 def empty_history(customer_id: str) -> Row:
     """The history of a customer who has done nothing yet."""
-    lists: Row = {name: [] for name in (PRODUCT_IDS, CONTENT_IDS, EVENT_TYPES, EVENT_IDS, TIMESTAMPS)}
+    lists: Row = {name: [] for name in (*_ENTRIES, PRODUCTS_EVER)}
     return {CUSTOMER_ID: customer_id, EVENT_TIMESTAMP: _EPOCH, **lists}
 
 
@@ -47,8 +57,9 @@ def empty_behaviour(customer_id: str, view: FeatureView) -> Row:
 def apply_event_to_history(row: Row, event: EventUpdate, length: int) -> Row:
     """The history with the event in its place in time.
 
-    An impression, an event that is there already, and one that is older than a full history leave it as it is; so the
-    same event may come any number of times. Of two events of one time the one with the smaller id comes first.
+    An impression, an event that is there already, and one that is older than a full history leave it as it is, except
+    that a product taken up for the first time counts among `products_ever` however late its event comes; so the same
+    event may come any number of times. Of two events of one time the one with the smaller id comes first.
 
     Args:
         row: the stored row, or `empty_history`.
@@ -60,6 +71,7 @@ def apply_event_to_history(row: Row, event: EventUpdate, length: int) -> Row:
     """
     if event.event_type in NOT_IN_HISTORY or event.event_id in row[EVENT_IDS]:
         return row
+    row = _with_product(row, event)
     micros = _micros(event)
     place = bisect_left(list(zip(row[TIMESTAMPS], row[EVENT_IDS], strict=True)), (micros, event.event_id))
     if place == 0 and len(row[EVENT_IDS]) >= length:
@@ -75,6 +87,14 @@ def apply_event_to_history(row: Row, event: EventUpdate, length: int) -> Row:
     lists[TIMESTAMPS] = _strictly_increasing(lists[TIMESTAMPS])
     kept = {name: values[-length:] for name, values in lists.items()}
     return {**row, **kept, EVENT_TIMESTAMP: _EPOCH + timedelta(microseconds=kept[TIMESTAMPS][-1])}
+
+
+def _with_product(row: Row, event: EventUpdate) -> Row:
+    """The row with the product among all that the customer took up; a row that an older build wrote has none yet."""
+    ever = row.get(PRODUCTS_EVER) or []
+    if not (event.positive and event.product_id) or event.product_id in ever:
+        return row
+    return {**row, PRODUCTS_EVER: [*ever, event.product_id][-EVER_LENGTH:]}
 
 
 def apply_event_to_behaviour(row: Row, event: EventUpdate, window_days: tuple[int, ...]) -> Row:

@@ -50,6 +50,8 @@ class EncodingConfig(BaseConfig):
     """The most frequent categories that are kept of a column."""
     ignore: tuple[str, ...] = ("product_attributes__status", "content_attributes__status")
     """Columns (`<view>__<column>`) that rules read and models must not."""
+    history: bool = True
+    """False: the model never sees what a customer did before, only what the other views say; for ablations."""
 
 
 class ColumnEncoding(BaseConfig):
@@ -221,7 +223,8 @@ def _fit_column(
         vocabulary = tuple(kept[flat.name].head(config.max_vocabulary).to_list())
         return ColumnEncoding(key=key, kind=column.kind, vocabulary=vocabulary) if vocabulary else None
     if column.kind in (FeatureKind.NUMERIC, FeatureKind.TIMESTAMP):
-        raw = _on_log_scale(_floats(values, len(values)), now, column.kind)
+        number = _floats(values, len(values))
+        raw = _on_log_scale(_days_before(number, now) if column.kind is FeatureKind.TIMESTAMP else number)
         known = raw[np.isfinite(raw)]
         if not len(known):
             return None
@@ -265,10 +268,13 @@ def _floats(values: Values | None, n: int) -> np.ndarray:
     return np.fromiter((math.nan if value is None else value for value in values), np.float64, n)
 
 
-def _on_log_scale(number: np.ndarray, now: np.ndarray, kind: FeatureKind) -> np.ndarray:
-    """[N] float64 on a signed log scale, NaN where missing; a timestamp (epoch s) becomes days before now."""
-    if kind is FeatureKind.TIMESTAMP:
-        number = np.maximum(now / _MICROSECONDS_PER_DAY - number / _SECONDS_PER_DAY, 0.0)
+def _days_before(seconds: np.ndarray, now: np.ndarray) -> np.ndarray:
+    """Timestamps (epoch s) as days before now (epoch µs), 0 where they are later."""
+    return np.maximum(now / _MICROSECONDS_PER_DAY - seconds / _SECONDS_PER_DAY, 0.0)
+
+
+def _on_log_scale(number: np.ndarray) -> np.ndarray:
+    """Numbers on a signed log scale, NaN where missing."""
     return np.sign(number) * np.log1p(np.abs(number))
 
 
@@ -277,7 +283,9 @@ def _numeric_block(group: GroupEncoding, columns: Columns, now: np.ndarray) -> n
     out = np.zeros((len(now), 2 * len(chosen)), np.float32)
     if not chosen:
         return out
-    raw = np.stack([_on_log_scale(_floats(columns.get(c.key), len(now)), now, c.kind) for c in chosen], axis=1)
+    raw = np.stack([_floats(columns.get(c.key), len(now)) for c in chosen], axis=1)
+    aged = np.array([c.kind is FeatureKind.TIMESTAMP for c in chosen])
+    raw = _on_log_scale(np.where(aged, _days_before(raw, now[:, None]), raw))
     scaled = (raw - np.array([c.mean for c in chosen])) / np.array([c.std for c in chosen])
     missing = ~np.isfinite(scaled)
     out[:, 0::2] = np.where(missing, 0.0, np.clip(scaled, -_CLIP, _CLIP))

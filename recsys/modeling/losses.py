@@ -74,10 +74,16 @@ def sampled_softmax(
     return ((total - positive) * weight).sum() / weight.sum()
 
 
-def info_nce(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """Symmetric contrastive loss between two views of the same M things, both [M, D]; zero for fewer than two."""
+def info_nce(first: Tensor, second: Tensor, temperature: float, same: Tensor | None = None) -> Tensor:
+    """Symmetric contrastive loss between two views of the same M things, both [M, D]; zero for fewer than two.
+
+    `same` [M, M] bool, symmetric: pairs that are no negatives, because they are about one and the same.
+    """
     if len(first) < 2:
         return first.sum() * 0.0
     similarity = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T / temperature
     target = torch.arange(len(first), device=first.device)
+    if same is not None:
+        itself = target[:, None] == target[None, :]
+        similarity = similarity.masked_fill(same & ~itself, float("-inf"))
     return (F.cross_entropy(similarity, target) + F.cross_entropy(similarity.T, target)) / 2

@@ -15,6 +15,7 @@ from recsys.modeling.variants import VariantReader
 
 HISTORY_VIEW = "customer_history"
 _HISTORY_KEYS = tuple(f"{HISTORY_VIEW}__{name}" for name in ("product_ids", "content_ids", "event_types", "timestamps"))
+_EVER_KEY = f"{HISTORY_VIEW}__products_ever"
 
 
 class HistoryArrays(NamedTuple):
@@ -48,10 +49,13 @@ class CustomerRows(NamedTuple):
     """[N] int64, 0 = none."""
     now: np.ndarray
     """[N] int64 epoch µs: when each is asked about."""
+    ever: np.ndarray
+    """[N, K] int64 rows of the products that each ever took up, padded on the right with -1; unknown ones are -1."""
 
     def take(self, index: np.ndarray) -> "CustomerRows":
         """Customers `index`, [B] int."""
-        return CustomerRows(self.columns.take(index), self.history.take(index), self.channel[index], self.now[index])
+        columns, history = self.columns.take(index), self.history.take(index)
+        return CustomerRows(columns, history, self.channel[index], self.now[index], self.ever[index])
 
 
 class ModelReader:
@@ -64,6 +68,10 @@ class ModelReader:
         self._content_row = {identifier: row for row, identifier in enumerate(content_ids)}
         self._event_type = {name: index for index, name in enumerate(inputs.event_types, start=1)}
         self._channel = {name: index for index, name in enumerate(inputs.channels, start=1)}
+
+    def channel_index(self, name: str | None) -> int:
+        """The number of a channel; 0 for one that the model does not know."""
+        return self._channel.get(name or "", 0)
 
     def read_customers(self, columns: Columns, now: np.ndarray, channels: Sequence[str | None]) -> CustomerRows:
         """Reads N customers.
@@ -78,6 +86,7 @@ class ModelReader:
             self.read_histories(columns, len(now)),
             self._channels(channels),
             np.asarray(now, np.int64),
+            self._read_ever(columns, len(now)),
         )
 
     def read_variants(
@@ -94,12 +103,19 @@ class ModelReader:
         if columns is None:
             keys = sorted({key for row in rows for key in row})
             return self.read_customers({key: [row.get(key) for row in rows] for key in keys}, now, channels)
-        history = {key: [row.get(key) for row in rows] for key in _HISTORY_KEYS}
-        return CustomerRows(columns, self.read_histories(history, len(now)), self._channels(channels), now)
+        history = {key: [row.get(key) for row in rows] for key in (*_HISTORY_KEYS, _EVER_KEY)}
+        return CustomerRows(
+            columns,
+            self.read_histories(history, len(now)),
+            self._channels(channels),
+            now,
+            self._read_ever(history, len(now)),
+        )
 
     def read_histories(self, columns: Columns, n: int) -> HistoryArrays:
         """Reads N histories from the columns of `customer_history`."""
         width = self.inputs.history_length
+        columns = columns if self.inputs.reads_history else {}
         product, content, event_type, timestamp = (_flatten(columns.get(key), n, width) for key in _HISTORY_KEYS)
         lengths = timestamp.lengths
         return HistoryArrays(
@@ -109,6 +125,12 @@ class ModelReader:
             timestamp=_pad(np.array(timestamp.values, np.int64), lengths, width, 0),
             length=lengths,
         )
+
+    def _read_ever(self, columns: Columns, n: int) -> np.ndarray:
+        """[N, K] int64, K the length of the longest list."""
+        flat = _flatten(columns.get(_EVER_KEY), n, None)
+        width = int(flat.lengths.max(initial=0))
+        return _pad(_rows(flat.values, self._product_row, -1), flat.lengths, width, -1)
 
     def _channels(self, names: Sequence[str | None]) -> np.ndarray:
         """[N] int64, 0 = none."""
@@ -142,15 +164,18 @@ class _FlatLists(NamedTuple):
     """[N] int64."""
 
 
-def _flatten(values: Values | None, n: int, width: int) -> _FlatLists:
-    """The last `width` entries of each list; a missing list is empty. Online rows are read without polars."""
+def _flatten(values: Values | None, n: int, width: int | None) -> _FlatLists:
+    """The last `width` entries of each list (all where None); a missing list is empty.
+
+    Online rows are read without polars.
+    """
     if values is None:
         return _FlatLists([], np.zeros(n, np.int64))
     if isinstance(values, pl.Series):
-        tails = values.list.tail(width)
+        tails = values if width is None else values.list.tail(width)
         lengths = tails.list.len().fill_null(0).to_numpy().astype(np.int64)
         return _FlatLists(tails.explode(empty_as_null=False, keep_nulls=False).to_list(), lengths)
-    rows = [[] if value is None else list(value)[-width:] for value in values]
+    rows = [[] if value is None else list(value)[-(width or 0) :] for value in values]
     return _FlatLists(list(chain.from_iterable(rows)), np.array([len(row) for row in rows], np.int64))
 
 

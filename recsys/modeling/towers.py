@@ -1,5 +1,7 @@
 """The towers. Letters: B batch, D dimension, M tokens. Every id and category is embedded by TorchRec."""
 
+from collections.abc import Iterator
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -154,18 +156,22 @@ class CustomerTower(nn.Module):
         Returns:
             [B, D] vectors.
         """
-        categories = self.embeddings(batch)
-        tokens = []
-        state = history
-        for modality in self.modalities:
-            if modality is Modality.HISTORY:
-                state = self._drop(history, has_history, str(modality))
-                tokens.append(state)
-            else:
-                token = self.groups[modality](batch.dense[modality], categories)
-                tokens.append(self._drop(token, batch.present[modality], str(modality)))
+        read = self.tokens(batch, history, has_history)
+        tokens = [self._drop(token, present, str(modality)) for modality, token, present in read]
+        state = tokens[self.modalities.index(Modality.HISTORY)]
         tokens.append(self.context(_single_key("channel", channel))["channel"])
         return state + self.fusion(torch.stack(tokens, dim=1))
+
+    def tokens(
+        self, batch: EntityBatch, history: Tensor, has_history: Tensor
+    ) -> Iterator[tuple[Modality, Tensor, Tensor]]:
+        """Each modality with its token before fusion, [B, D], and whether the customer has it, [B] bool."""
+        categories = self.embeddings(batch)
+        for modality in self.modalities:
+            if modality is Modality.HISTORY:
+                yield modality, history, has_history
+            else:
+                yield modality, self.groups[modality](batch.dense[modality], categories), batch.present[modality]
 
     def _drop(self, token: Tensor, present: Tensor, name: str) -> Tensor:
         """The token, or the learned one where the modality is missing or dropped in training."""

@@ -43,6 +43,8 @@ class ModelInputs(BaseConfig):
     channels: tuple[str, ...]
     """Known channels; index 0 is kept for none."""
     history_length: int
+    reads_history: bool = True
+    """False: every history is read as an empty one."""
 
 
 class ItemVectors(NamedTuple):

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from recsys.config import BaseConfig
 from recsys.modeling.encoding import EntityEncoding, EntityRows
+from recsys.ranking.affinity import Affinity, customer_blocks
 from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.features import Asked, Columns, Pairs
 from recsys.ranking.profiles import Arrays, Profiles
@@ -59,14 +60,45 @@ class InterestTables(NamedTuple):
         return {"products": self.products, **self.customers.to_arrays("customers")}
 
 
+class Matched(NamedTuple):
+    """The bilinear model, and how the customers' columns are read for it."""
+
+    affinity: Affinity
+    encoding: EntityEncoding
+
+    def __call__(self, columns: EntityRows, customers: Profiles) -> Columns:
+        """Name to [B, P] float32."""
+        return self.affinity.scores(customer_blocks(self.encoding, customers, columns))
+
+
+def with_affinity(names: list[str], values: np.ndarray, scores: Columns, pairs: Pairs) -> tuple[list[str], np.ndarray]:
+    """The features of the pairs with those [B, P] scores."""
+    crossed = [scores[name][pairs.customer, pairs.product][:, None] for name in scores]
+    return [*names, *scores], np.concatenate([values, *crossed], axis=1, dtype=np.float32)
+
+
 class Interest:
     """Scores pairs of customers and products."""
 
-    def __init__(self, tables: InterestTables, items: ItemTables, model: BoostedRanker, config: InterestConfig) -> None:
+    def __init__(
+        self,
+        tables: InterestTables,
+        items: ItemTables,
+        model: BoostedRanker,
+        config: InterestConfig,
+        matched: "Matched | None" = None,
+    ) -> None:
+        """`matched` is read where the model was fitted with it."""
         self.tables = tables
+        self.matched = matched
         self.items = items
         self.model = model
         self.config = config
+
+    def to_arrays(self) -> Arrays:
+        """Flat arrays for a safetensors file, without the items' tables, which the bundle has."""
+        matched = {} if self.matched is None else self.matched.affinity.to_arrays()
+        return self.tables.to_arrays() | matched
 
     def score(self, asked: Asked, shared: Columns, pairs: Pairs) -> np.ndarray:
         """[E] float32 log-odds.
@@ -79,9 +111,12 @@ class Interest:
         if not len(pairs.product):
             return np.zeros(0, np.float32)
         names, values = interest_features(self.tables, self.items, asked, shared, pairs, self.config.event_types)
+        if self.matched is not None and asked.columns is not None:
+            names, values = with_affinity(names, values, self.matched(asked.columns, self.tables.customers), pairs)
         place = {name: column for column, name in enumerate(names)}
-        chosen = values[:, [place[name] for name in self.config.features]]
-        return self.model.predict(chosen, self.config.rounds)
+        if tuple(names) != self.config.features:
+            values = values[:, [place[name] for name in self.config.features]]
+        return self.model.predict(values, self.config.rounds)
 
 
 def interest_features(

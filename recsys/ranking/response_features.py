@@ -126,9 +126,25 @@ def _of_creatives(tables: ResponseTables, asked: Asked, exposed: Exposed, event_
     for place, name in enumerate(event_types):
         columns[f"creative_{name}"] = done[place][customer, creative]
         columns[f"creative_labels_{name}"] = _dots(done[place] @ labels, labels, customer, creative)
-        for group, vectors in content.vectors.items():
-            columns[f"creative_{group}_{name}"] = _dots(done[place] @ vectors, vectors, customer, creative)
+    for group, vectors in content.vectors.items():
+        for name, near in zip(event_types, _near(done, vectors), strict=True):
+            columns[f"creative_{group}_{name}"] = np.asarray(near[customer, creative], np.float32)
     return columns | _said(tables, asked, exposed)
+
+
+def _near(done: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """[T, B, C]: how near each of C creatives is to those of each row: of [T, B, C] and [C, D] vectors.
+
+    For many rows the creatives are compared with each other first: pictures have more dimensions than there are
+    creatives.
+    """
+    types, rows, creatives = done.shape
+    flat = done.reshape(types * rows, creatives)
+    if len(flat) > creatives and 2 * vectors.shape[1] > creatives:
+        near = flat @ (vectors @ vectors.T)
+    else:
+        near = flat @ vectors @ vectors.T
+    return np.asarray(near).reshape(done.shape)
 
 
 def _said(tables: ResponseTables, asked: Asked, exposed: Exposed) -> Columns:

@@ -98,6 +98,21 @@ class Block:
         propensity = {"propensity": slate.propensity[filled], "product_propensity": slate.product_propensity[filled]}
         self._show(shown, self._logged(shown, request[rows]), moment[rows], propensity, day)
 
+    def contact(self, customers: Ints, products: Ints, contents: Ints, channel: int, day: int) -> None:
+        """Shows each of `customers` one product in the first place of a channel, where he agrees and may have it."""
+        may = self.consent.marketing_on(day, customers, channel)
+        may &= self.eligibility.allowed(day, customers)[np.arange(len(customers)), products]
+        customers, products, contents = customers[may], products[may], contents[may]
+        if not len(customers):
+            return
+        nobody, sure = np.zeros(len(customers), np.int64), np.ones(len(customers))
+        shown = Shown(customers, products, contents, nobody + channel, nobody)
+        country = self.population.country[customers]
+        moment = self.bank.clock.moment(day, country, CHANNELS[channel].hours, self.rng)
+        logged = self._logged(shown, self.requests + np.arange(len(customers)))
+        self.requests += len(customers)
+        self._show(shown, logged, moment, {"propensity": sure, "product_propensity": sure}, day)
+
     def _show(
         self, shown: Shown, logged: dict[str, np.ndarray], moment: Ints, propensity: dict[str, np.ndarray], day: int
     ) -> None:

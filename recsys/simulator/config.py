@@ -85,6 +85,8 @@ class SimulatorConfig(BaseConfig):
     """How many of a customer's best offers `truth/offers` keeps."""
     truth_customers: int = Field(default=1000, ge=1)
     """Of how many customers, drawn at random, `truth/creatives` keeps all creatives."""
+    truth_contacts: int = Field(default=5000, ge=1)
+    """Of how many customers, drawn at random, `truth/contacts` keeps what a contact changes."""
     block_size: int = Field(default=5000, ge=10)
     """Customers simulated at once: the bound on memory. Another size draws another bank."""
 

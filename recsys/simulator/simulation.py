@@ -86,8 +86,8 @@ def simulate(config: SimulatorConfig, out: Path, progress: Progress | None = Non
     return SimulationReport(out, writer.rows, pictures)
 
 
-def _simulate_block(bank: Bank, number: int, writer: TableWriter) -> Iterator[int]:
-    """Simulates and writes one block of customers; yields each day when it is over."""
+def found_block(bank: Bank, number: int) -> tuple[Block, Profiles]:
+    """A block of customers before their first day."""
     config, clock = bank.config, bank.clock
     rng = np.random.default_rng(seed_of(config, 4, number))
     first = number * config.block_size
@@ -101,6 +101,13 @@ def _simulate_block(bank: Bank, number: int, writer: TableWriter) -> Iterator[in
         consent=Consent(people, profiles.joined, clock, rng),
         rng=rng,
     )
+    return block, profiles
+
+
+def _simulate_block(bank: Bank, number: int, writer: TableWriter) -> Iterator[int]:
+    """Simulates and writes one block of customers; yields each day when it is over."""
+    config = bank.config
+    block, profiles = found_block(bank, number)
     before = open_holdings(block, profiles)
     offers = []
     for day in range(config.days):
@@ -110,6 +117,7 @@ def _simulate_block(bank: Bank, number: int, writer: TableWriter) -> Iterator[in
         block.live_day(day)
         yield day
     writer.write("truth/offers", pl.concat(offers), number)
+    writer.write("truth/contacts", truth.contacts(block, config.days - 1, _some(block, config.truth_contacts)), number)
     _write_block(block, profiles, before, number, writer)
 
 
@@ -137,13 +145,19 @@ def _write_truth(block: Block, number: int, day: int, writer: TableWriter) -> pl
     config = block.bank.config
     if day == config.test_day:
         horizon = config.days - day
-        count = min(-(-config.truth_customers // config.blocks), block.population.count)
-        chosen = np.random.default_rng((config.seed, number)).choice(block.population.count, count, replace=False)
-        writer.write("truth/creatives", truth.creatives(block, day, np.sort(chosen)), number)
+        writer.write("truth/creatives", truth.creatives(block, day, _some(block, config.truth_customers)), number)
         writer.write("truth/contact_effect", truth.contact_effect(block, day, horizon), number)
     else:
         horizon = config.test_day - day
     return truth.offers(block, day, horizon, config.truth_offers)
+
+
+def _some(block: Block, customers: int) -> np.ndarray:
+    """The block's share of so many customers of the bank, drawn at random, in their order."""
+    config, count = block.bank.config, block.population.count
+    mine = min(-(-customers // config.blocks), count)
+    draw = np.random.default_rng((config.seed, block.population.first // config.block_size))
+    return np.sort(draw.choice(count, mine, replace=False))
 
 
 def _with_ids(frame: pl.DataFrame, name: str, letter: str, block: int) -> pl.DataFrame:
@@ -177,5 +191,10 @@ def _write_words(bank: Bank, folder: Path) -> None:
         test_start=(config.start + timedelta(days=config.test_day)).isoformat(),
     )
     (folder / "dataset.yaml").write_text(text, encoding="utf-8")
-    words = truth.README.format(offers=config.truth_offers, customers=min(config.truth_customers, config.customers))
+    words = truth.README.format(
+        offers=config.truth_offers,
+        customers=min(config.truth_customers, config.customers),
+        contacts=min(config.truth_contacts, config.customers),
+        horizon=truth.CONTACT_HORIZON,
+    )
     (folder / "truth" / "README.txt").write_text(words, encoding="utf-8")

@@ -12,6 +12,8 @@ from recsys.simulator.preference import NO_CONTENT, Shown
 from recsys.simulator.world import ARMS, CHANNELS, Floats
 
 _APP: Final = 0
+CONTACT_HORIZON: Final = 21
+"""Days in which `contacts` counts conversions: a week of sending and two in which responses still count."""
 README: Final = """What this bank was drawn from. It is here to judge with; training never reads it.
 
 responses.parquet       one row per impression: event_id, customer_id, product_id, content_id, product_propensity
@@ -30,6 +32,11 @@ creatives.parquet       at the test start, for {customers} customers drawn at ra
 contact_effect.parquet  at the test start: customer_id, product_id (the best offer), p_without (no contact in the test
                         part), p_with (one impression of it, average creative, first place of the app's home screen),
                         effect (the difference; negative for customers whom contact puts off).
+contacts.parquet        at the end of the period, for {contacts} customers drawn at random and every product that each
+                        may have: customer_id, product_id, p_without (a conversion within {horizon} days without
+                        contact) and by channel p_app, p_web, p_email, p_branch (the same after one impression of it
+                        there, average creative, first place; empty where it is not offered): what a contact changes is
+                        the difference.
 canaries.parquet        the invented personal data in messages: message_id, customer_id, kind (card, iban, phone, email,
                         id, name) and value. Nothing that is made of the messages may hold one of these values.
 """
@@ -101,6 +108,29 @@ def contact_effect(block: Block, day: int, horizon: int) -> pl.DataFrame:
     return frame.select(_customer(block), _product(block), pl.col("p_without", "p_with").cast(pl.Float32)).with_columns(
         (pl.col("p_with") - pl.col("p_without")).alias("effect")
     )
+
+
+def contacts(block: Block, day: int, customers: np.ndarray) -> pl.DataFrame:
+    """What one impression of any product on `day` changes of conversions within CONTACT_HORIZON days."""
+    horizon = CONTACT_HORIZON
+    allowed = block.eligibility.allowed(day, customers)
+    row, product = np.nonzero(allowed)
+    customer = customers[row]
+    utility = block.utility[customer, product]
+    converts = block.preference.convert(customer, product, utility)
+    rates = _unprompted(block, np.zeros_like(block.exposure))[customer, product] * converts
+    fading = np.float32((1 - FORGETS_PRODUCT**horizon) / (1 - FORGETS_PRODUCT) / horizon)
+    aware = _unprompted(block, np.full_like(block.exposure, fading))[customer, product] * converts
+    acts = block.preference.apply(utility) * converts
+    columns = {"p_without": 1 - np.exp(-rates * horizon)}
+    for index, channel in enumerate(CHANNELS):
+        clicks = _average_click(block, day, index)[customer, product]
+        chance = 1 - np.exp(-aware * horizon) * (1 - clicks * acts)
+        columns[f"p_{channel.name}"] = np.where(block.bank.catalogue.channels[product, index], chance, np.nan)
+    frame = pl.DataFrame({"customer": customer, "product": product, **columns}).with_columns(
+        pl.col(name).cast(pl.Float32).fill_nan(None) for name in columns
+    )
+    return frame.select(_customer(block), _product(block), *columns)
 
 
 def _unprompted(block: Block, exposure: Floats) -> Floats:

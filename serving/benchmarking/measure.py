@@ -3,10 +3,12 @@
 import json
 import os
 import time
-from collections.abc import Callable
+from collections import Counter
+from contextlib import ExitStack
 from datetime import timedelta
 from http.client import HTTPConnection
 from pathlib import Path
+from statistics import median
 from typing import Any, Final, Literal, NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -26,13 +28,17 @@ PLACEMENTS: Final = (
 MOST_CONNECTIONS: Final = 256
 SERVERS: Final = ("service", "bare", "direct")
 StoreKind = Literal["sqlite", "redis"]
+Spent = dict[str, tuple[float, float]]
+"""Stage to seconds and how often it was entered."""
 
 
 class LoadConfig(BaseConfig):
     """How hard the servers are driven."""
 
     requests: int = Field(default=2_000, ge=10)
-    """Of each measurement."""
+    """Of each measurement, all rounds together."""
+    rounds: int = Field(default=5, ge=1)
+    """The servers take turns so often: what else the machine does befalls all of them."""
     clients: tuple[int, ...] = (1, 8)
     warm_up: int = Field(default=200, ge=1)
     overload: float = Field(default=4.0, gt=1)
@@ -48,7 +54,9 @@ class Measured(NamedTuple):
     resident_mb: float
     """Of the worker, after it was driven."""
     timings: dict[int, Timing]
-    """By number of clients."""
+    """By number of clients; the median of the rounds."""
+    rounds: dict[int, list[Timing]]
+    """Each round, by number of clients."""
 
 
 class StoreReport(NamedTuple):
@@ -63,6 +71,8 @@ class StoreReport(NamedTuple):
     stages: dict[str, float]
     """Mean ms in the server with one client, by stage; `total` is the whole route."""
     overload: Timing
+    unloaded_p99: float
+    """With one client."""
     answered: dict[str, float]
     """Answers by mode: a service that answers `safe` is fast for nothing."""
 
@@ -74,27 +84,32 @@ class StoreReport(NamedTuple):
         for name in SERVERS:
             one: Measured = getattr(self, name)
             timings = {str(count): timing._asdict() for count, timing in one.timings.items()}
-            found[name] = {**one._asdict(), "timings": timings}
-        found["overload_p99_times"] = self.overload.p99 / self.service.timings[min(self.service.timings)].p99
+            rounds = {str(count): [timing._asdict() for timing in each] for count, each in one.rounds.items()}
+            found[name] = {**one._asdict(), "timings": timings, "rounds": rounds}
+        found["overload_p99_times"] = self.overload.p99 / self.unloaded_p99
         return found
 
 
 def compare(service: Measured, bare: Measured) -> dict[str, dict[str, float]]:
-    """By number of clients: how many times the bare app's p50 and p99, and what share of its requests a second."""
-    return {
-        str(count): {
-            "p50_times": one.p50 / bare.timings[count].p50,
-            "p99_times": one.p99 / bare.timings[count].p99,
-            "rate_share": one.per_second / bare.timings[count].per_second,
+    """By number of clients: how many times the bare app's p50 and p99, and what share of its requests a second.
+
+    The median over the rounds, in each of which both had the same machine.
+    """
+    found = {}
+    for count, rounds in service.rounds.items():
+        pairs = list(zip(rounds, bare.rounds[count], strict=True))
+        found[str(count)] = {
+            "p50_times": median(own.p50 / other.p50 for own, other in pairs),
+            "p99_times": median(own.p99 / other.p99 for own, other in pairs),
+            "rate_share": median(own.per_second / other.per_second for own, other in pairs),
         }
-        for count, one in service.timings.items()
-    }
+    return found
 
 
 def measure_store(
     home: Path, kind: StoreKind, customers: list[str], load: LoadConfig, environment: dict[str, str]
 ) -> StoreReport:
-    """Drives both servers on one online store, one after the other.
+    """Drives the servers on one online store, in turns.
 
     Args:
         home: has a champion; its features are in the store.
@@ -107,44 +122,64 @@ def measure_store(
         RuntimeError: a server did not start; the error holds its log.
     """
     requests = requests_of(home, customers)
-    stages: dict[str, float] = {}
-    overloads: list[Timing] = []
-    modes: dict[str, float] = {}
+    with ExitStack() as stack:
+        running: dict[str, _Running] = {}
+        for name, way in zip(SERVERS, (LiveServer, BareServer, DirectServer), strict=True):
+            started = time.perf_counter()
+            server = stack.enter_context(way(home, home / f"{name}-{kind}.log", environment=environment))
+            ready = time.perf_counter() - started
+            running[name] = _Running(
+                server, Driver(server.port, requests), ready, {count: [] for count in load.clients}
+            )
+        service = running["service"]
+        stages = _drive(running, load)
+        timings = service.measured().timings
+        capacity, alone = timings[load.clients[-1]].per_second, timings[load.clients[0]]
+        beyond = service.driver.rate(load.overload * capacity, load.overload_seconds, MOST_CONNECTIONS)
+        modes = sums(service.server.port, "recsys_answers_total", "mode")
+        measured = {name: one.measured() for name, one in running.items()}
+    return StoreReport(kind, **measured, stages=stages, overload=beyond, unloaded_p99=alone.p99, answered=modes)
 
-    def beyond(server: LiveServer, driver: Driver, timings: dict[int, Timing]) -> None:
-        capacity = timings[load.clients[-1]].per_second
-        overloads.append(driver.rate(load.overload * capacity, load.overload_seconds, MOST_CONNECTIONS))
-        modes.update(sums(server.port, "recsys_answers_total", "mode"))
 
-    bare, direct = (
-        _measure(server(home, home / f"{server.way}-{kind}.log", environment=environment), requests, load, {}, None)
-        for server in (BareServer, DirectServer)
-    )
-    live = LiveServer(home, home / f"service-{kind}.log", environment=environment)
-    service = _measure(live, requests, load, stages, beyond)
-    return StoreReport(kind, service, bare, direct, stages, overloads[0], modes)
+class _Running(NamedTuple):
+    """A server while it is measured."""
+
+    server: LiveServer
+    driver: Driver
+    ready_seconds: float
+    rounds: dict[int, list[Timing]]
+
+    def measured(self) -> Measured:
+        """What was found so far."""
+        timings = {count: _median(rounds) for count, rounds in self.rounds.items()}
+        return Measured(self.ready_seconds, resident_mb(self.server.pid), timings, self.rounds)
 
 
-def _measure(
-    server: LiveServer,
-    requests: list[bytes],
-    load: LoadConfig,
-    stages: dict[str, float],
-    beyond: Callable[[LiveServer, Driver, dict[int, Timing]], None] | None,
-) -> Measured:
-    started = time.perf_counter()
-    with server:
-        ready = time.perf_counter() - started
-        driver, timings = Driver(server.port, requests), {}
-        for clients in load.clients:
-            driver.clients(clients, load.warm_up)
-            before = {} if beyond is None else stage_sums(server.port)
-            timings[clients] = driver.clients(clients, load.requests)
-            if beyond is not None and not stages:
-                stages |= _means(before, stage_sums(server.port))
-        if beyond is not None:
-            beyond(server, driver, timings)
-        return Measured(ready, resident_mb(server.pid), timings)
+def _drive(running: dict[str, _Running], load: LoadConfig) -> dict[str, float]:
+    """All rounds; returns the mean ms of the service's stages with the fewest clients."""
+    spent: dict[str, tuple[float, float]] = {}
+    each = max(10, load.requests // load.rounds)
+    for count in load.clients:
+        for one in running.values():
+            one.driver.clients(count, load.warm_up)
+        for _ in range(load.rounds):
+            for name, one in running.items():
+                watched = name == "service" and count == load.clients[0]
+                before = stage_sums(one.server.port) if watched else {}
+                one.rounds[count].append(one.driver.clients(count, each))
+                if watched:
+                    spent = _added(spent, before, stage_sums(one.server.port))
+    return _means(spent)
+
+
+def _median(rounds: list[Timing]) -> Timing:
+    """Each number's median; the statuses of all."""
+    statuses: Counter[int] = Counter()
+    for timing in rounds:
+        statuses.update(timing.statuses)
+    rejected = [timing.rejected_p99 for timing in rounds if timing.rejected_p99 is not None]
+    rate, p50, p99 = (median(getattr(timing, name) for timing in rounds) for name in ("per_second", "p50", "p99"))
+    return Timing(dict(sorted(statuses.items())), rate, p50, p99, median(rejected) if rejected else None)
 
 
 def requests_of(home: Path, customers: list[str]) -> list[bytes]:
@@ -166,7 +201,7 @@ def requests_of(home: Path, customers: list[str]) -> list[bytes]:
     return made
 
 
-def stage_sums(port: int) -> dict[str, tuple[float, float]]:
+def stage_sums(port: int) -> Spent:
     """Seconds spent and times entered, by stage, since the server started; `total` is the whole route."""
     seconds = sums(port, "recsys_stage_seconds_sum", "stage")
     times = sums(port, "recsys_stage_seconds_count", "stage")
@@ -191,13 +226,20 @@ def sums(port: int, sample: str, label: str) -> dict[str, float]:
     return found
 
 
-def _means(before: dict[str, tuple[float, float]], after: dict[str, tuple[float, float]]) -> dict[str, float]:
-    """Mean ms of what was entered in between."""
-    means = {}
+def _added(spent: Spent, before: Spent, after: Spent) -> Spent:
+    """What was spent before, and what came between two looks."""
+    found = dict(spent)
     for stage, (seconds, times) in after.items():
-        old_seconds, old_times = before.get(stage, (0.0, 0.0))
-        if times > old_times:
-            means[stage] = 1000 * (seconds - old_seconds) / (times - old_times)
+        old, own = before.get(stage, (0.0, 0.0)), found.get(stage, (0.0, 0.0))
+        found[stage] = own[0] + seconds - old[0], own[1] + times - old[1]
+    return found
+
+
+def _means(spent: Spent) -> dict[str, float]:
+    """Mean ms a request of each stage; `rest` is what no stage accounts for: HTTP and what frames it."""
+    requests = spent["total"][1]
+    means = {stage: 1000 * seconds / requests for stage, (seconds, times) in spent.items() if times}
+    means["rest"] = means["total"] - sum(ms for stage, ms in means.items() if stage != "total")
     return means
 
 

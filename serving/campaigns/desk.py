@@ -67,9 +67,8 @@ class CampaignDesk:
         """
         read = read_plan(plan)
         kept = {"name": read.brief.name, "plan": str(plan.resolve()), "totals": read.summary["totals"]}
-        submission = Submission(
-            read.brief.campaign_id, author, read.digest, read.brief.ends.astimezone(UTC), kept, read.variants
-        )
+        starts, ends = read.brief.starts.astimezone(UTC), read.brief.ends.astimezone(UTC)
+        submission = Submission(read.brief.campaign_id, author, read.digest, ends, kept, read.variants, starts)
         return self._campaigns.submit(submission, self._clock())
 
     def approve(self, plan: Path, approver: str) -> Campaign:
@@ -181,11 +180,10 @@ class CampaignDesk:
 
 def _messages(read: PlannedCampaign) -> list[PlannedMessage]:
     in_app, views = set(read.summary["in_app_channels"]), read.brief.limits.in_app_views
+    name = read.brief.campaign_id
     return [
-        PlannedMessage(
-            message_id(read.brief.campaign_id, row),
-            *(row[name] for name in _MESSAGE),
-            views_left=views if row["channel"] in in_app else None,
+        PlannedMessage(message_id(name, row), *(row[column] for column in _MESSAGE))._replace(
+            views_left=views if row["channel"] in in_app else None
         )
         for row in read.assignments.iter_rows(named=True)
     ]

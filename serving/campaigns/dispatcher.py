@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from recsys.campaigns.dressing import anchor_of, undressed
 from recsys.decisions.pipeline import DecisionPipeline
 from recsys.policy.rules import RequestContext
 from recsys.schema import Kind
@@ -42,7 +44,17 @@ class Bank(NamedTuple):
     pipeline: DecisionPipeline
     """With the policy and the catalogue of now."""
     versions: Mapping[str, tuple[str, str]]
-    """Content id to its hash and its product's version, as they are now."""
+    """Of the catalogue's creatives, content id to its hash and its product's version, as they are now."""
+    facts: Mapping[str, str] = MappingProxyType({})
+    """Product id to the version of the facts that composed copy may state, as it is now."""
+
+    def version_of(self, variant: Mapping[str, object]) -> tuple[str, str] | None:
+        """Hash and product version of a variant as they are now; None: it is gone."""
+        composed = undressed(variant)
+        if composed is None:
+            return self.versions.get(str(variant["content_id"]))
+        facts = self.facts.get(composed.product_id)
+        return None if facts is None else (composed.hash_of(), facts)
 
 
 class Dispatcher:
@@ -131,22 +143,22 @@ class Dispatcher:
         if message.channel not in self._channels:
             return Verdict("NO_SUCH_CHANNEL", later=True)
         variant = variants.get(message.content_id)
-        if variant is None or message.content_id not in self._places:
+        if variant is None or (creative := anchor_of(variant)) not in self._places:
             return Verdict("CONTENT_GONE")
         approved = (str(variant["content_hash"]), str(variant["product_version"]))
-        if self._bank.versions.get(message.content_id) != approved or self._was_put(message):
+        if self._bank.version_of(variant) != approved or self._was_put(message.product_id, creative):
             return Verdict("CHANGED_SINCE_APPROVAL")
-        verdict = self._ask_policy(message, now)
+        verdict = self._ask_policy(message, creative, now)
         return verdict if verdict.reason is not None else self._reserve(message, now)
 
-    def _was_put(self, message: OutboxMessage) -> bool:
+    def _was_put(self, product_id: str, creative: str) -> bool:
         """Whether the product or the creative was changed over the API, whenever: nobody approved that."""
         return (
-            self._changes.latest(Kind.PRODUCTS, message.product_id) is not None
-            or self._changes.latest(Kind.CONTENTS, message.content_id) is not None
+            self._changes.latest(Kind.PRODUCTS, product_id) is not None
+            or self._changes.latest(Kind.CONTENTS, creative) is not None
         )
 
-    def _ask_policy(self, message: OutboxMessage, now: datetime) -> Verdict:
+    def _ask_policy(self, message: OutboxMessage, creative: str, now: datetime) -> Verdict:
         pipeline = self._bank.pipeline
         catalogue, policy = pipeline.catalogue, pipeline.policy
         record = self._facts.read(message.customer_id, now)
@@ -159,7 +171,7 @@ class Dispatcher:
             return Verdict("CONSENT_PROFILING")
         context = RequestContext(channel=policy.pack.channel(message.channel), taken=record.taken)
         outcome = policy.evaluate_contents(facts, catalogue.contents, catalogue.products, now, context)
-        place = int(outcome.rule[0, self._places[message.content_id]])
+        place = int(outcome.rule[0, self._places[creative]])
         if place < 0:
             return Verdict(None)
         rule = outcome.rule_ids[place]

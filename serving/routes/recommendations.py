@@ -2,6 +2,7 @@
 
 from functools import partial
 from http import HTTPStatus
+from time import perf_counter
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -56,4 +57,5 @@ async def recommend(
         else (response, answer.locale_served)
     )
     told.headers.update({"Content-Language": language, "Vary": "Accept-Language"})
+    request.state.answered_at = perf_counter()  # what follows is JSON
     return answer

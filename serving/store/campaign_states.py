@@ -7,6 +7,9 @@ from typing import Final
 class CampaignState(StrEnum):
     """Where a campaign stands."""
 
+    DRAFT = "draft"
+    GENERATED = "generated"
+    VALIDATED = "validated"
     SUBMITTED = "submitted"
     REJECTED = "rejected"
     APPROVED = "approved"

@@ -1,14 +1,14 @@
 """Campaigns from submission to completion: who may move one on, and to where.
 
-submitted → approved → scheduled → sending → completed; paused and sending again; withdrawn from anywhere before that;
-rejected instead of approved, and submitted again.
-What comes before, draft, generated and validated, is a plan's directory: it is checked when it is submitted. An
-approval is of a digest: who gets what in which words about which version of the product. Every move is one statement
-that names the states it may leave, so that of two at once one wins and the other is told who was first.
+draft → generated → validated (`serving.store.campaign_drafts`) → submitted → approved → scheduled → sending →
+completed; paused and sending again; withdrawn from anywhere before that; rejected instead of approved, and submitted
+again. What is handed in as a plan's directory begins as submitted. An approval is of a digest: who gets what in which
+words about which version of the product. Every move is one statement that names the states it may leave, so that of two
+at once one wins and the other is told who was first.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -16,6 +16,7 @@ import orjson
 from sqlalchemy import Connection, func, insert, select, update
 
 from recsys.errors import RecsysError
+from serving.store.campaign_acts import Act, has_hand_in, record
 from serving.store.campaign_states import LIVE, OPEN, CampaignState, MessageState
 from serving.store.database import Store
 from serving.store.in_app import end_unseen, waits_in_app
@@ -28,6 +29,13 @@ class CampaignError(RecsysError):
     """A campaign may not go where it was asked to."""
 
 
+class NoCampaignError(CampaignError):
+    """There is no such campaign."""
+
+
+APPROVED: Final = "approved"
+REJECTED: Final = "rejected"
+"""What is said of a variant."""
 _AGAIN: Final = (CampaignState.WITHDRAWN, CampaignState.REJECTED)
 _WITHDRAWABLE: Final = tuple(set(CampaignState) - {CampaignState.COMPLETED, CampaignState.WITHDRAWN})
 
@@ -42,6 +50,7 @@ class Submission(NamedTuple):
     plan: dict[str, Any]
     variants: Sequence[dict[str, Any]]
     """Of the plan, with content_id, product_id, content_hash and product_version."""
+    starts_at: datetime | None = None
 
 
 class Campaign(NamedTuple):
@@ -58,8 +67,13 @@ class Campaign(NamedTuple):
     approved_at: datetime | None
     changed_by: str
     changed_at: datetime
-    note: str | None
+    note: str | None = None
     """Why it was rejected."""
+    starts_at: datetime | None = None
+    brief: dict[str, Any] | None = None
+    """None: it was handed in as a plan's directory."""
+    revision: int = 0
+    """Rises with every change of brief or copy."""
 
 
 class PlannedMessage(NamedTuple):
@@ -73,6 +87,14 @@ class PlannedMessage(NamedTuple):
     send_at: datetime
     views_left: int | None = None
     """In the app: how often it may be shown; None: it is sent."""
+
+
+class Move(NamedTuple):
+    """A step of the state machine."""
+
+    to: CampaignState
+    leaves: Sequence[CampaignState]
+    """The states that it may be made from."""
 
 
 class CampaignStore:
@@ -100,6 +122,7 @@ class CampaignStore:
             "changed_by": submission.author,
             "changed_at": now,
             "note": None,
+            "starts_at": submission.starts_at,
         }
         with self._store.writing() as connection:
             present = _row(connection, submission.campaign_id)
@@ -113,39 +136,64 @@ class CampaignStore:
                 connection.execute(campaign_variants.delete().where(_V.campaign_id == submission.campaign_id))
             else:
                 connection.execute(insert(campaigns), row)
-            if submission.variants:
-                connection.execute(
-                    insert(campaign_variants), [_variant(submission, one) for one in submission.variants]
-                )
+            put_variants(connection, submission.campaign_id, submission.variants)
+            record(connection, submission.campaign_id, Act.SUBMITTED, submission.author, now)
         return self.get(submission.campaign_id)
 
     def approve(self, campaign_id: str, approver: str, digest: str, now: datetime) -> Campaign:
         """Approves exactly what was submitted.
 
         Raises:
-            CampaignError: the approver is the author, what he looked at is something else, or somebody was first.
+            CampaignError: the approver has a hand in it, what he looked at is something else, a variant was rejected,
+                or somebody was first.
         """
-        campaign = self.get(campaign_id)
-        _require_another(campaign, approver)
-        if digest != campaign.digest:
-            raise CampaignError(
-                f"what you looked at is not what was submitted as {campaign_id} ({digest[:12]} and "
-                f"{campaign.digest[:12]}): submit it again"
-            )
         values = {"approver": approver, "approved_at": now}
-        return self._move(campaign_id, CampaignState.APPROVED, (CampaignState.SUBMITTED,), approver, now, values)
+        with self._store.writing() as connection:
+            campaign = require(connection, campaign_id)
+            self.require_other_eyes(connection, campaign, approver)
+            if digest != campaign.digest:
+                raise CampaignError(
+                    f"what you looked at is not what was submitted as {campaign_id} ({digest[:12]} and "
+                    f"{campaign.digest[:12]}): submit it again"
+                )
+            rejected = select(func.count()).where(_V.campaign_id == campaign_id, _V.verdict == REJECTED)
+            if campaign.state == CampaignState.SUBMITTED and (count := connection.scalar(rejected)):
+                raise CampaignError(f"{count} variant(s) of campaign {campaign_id} are rejected: send it back instead")
+            change(
+                connection, campaign_id, Move(CampaignState.APPROVED, (CampaignState.SUBMITTED,)), approver, now, values
+            )
+            every = update(campaign_variants).where(_V.campaign_id == campaign_id)
+            connection.execute(every.values(verdict=APPROVED, judged_by=approver))
+            record(connection, campaign_id, Act.APPROVED, approver, now)
+        return self.get(campaign_id)
+
+    @staticmethod
+    def require_other_eyes(connection: Connection, campaign: Campaign, approver: str) -> None:
+        """Refuses an approver who has a hand in a campaign.
+
+        Raises:
+            CampaignError: he does.
+        """
+        own = approver.strip().casefold() == campaign.author.strip().casefold()
+        if not approver.strip() or own or has_hand_in(connection, campaign.campaign_id, approver):
+            raise CampaignError(
+                f"{approver or 'nobody'} wrote campaign {campaign.campaign_id}: somebody else must approve it"
+            )
 
     def reject(self, campaign_id: str, approver: str, reason: str, now: datetime) -> Campaign:
         """Sends a submitted campaign back to its author.
 
         Raises:
-            CampaignError: the approver is the author, there is no reason, or it is not submitted (any more).
+            CampaignError: the approver has a hand in it, there is no reason, or it is not submitted (any more).
         """
-        _require_another(self.get(campaign_id), approver)
         if not reason.strip():
             raise CampaignError(f"say why {campaign_id} is rejected: its author must know what to change")
-        values = {"note": reason.strip()}
-        return self._move(campaign_id, CampaignState.REJECTED, (CampaignState.SUBMITTED,), approver, now, values)
+        with self._store.writing() as connection:
+            self.require_other_eyes(connection, require(connection, campaign_id), approver)
+            move = Move(CampaignState.REJECTED, (CampaignState.SUBMITTED,))
+            change(connection, campaign_id, move, approver, now, {"note": reason.strip()})
+            record(connection, campaign_id, Act.REJECTED, approver, now, reason.strip())
+        return self.get(campaign_id)
 
     def launch(
         self, campaign_id: str, digest: str, messages: Sequence[PlannedMessage], by: str, now: datetime
@@ -156,13 +204,14 @@ class CampaignStore:
             CampaignError: it is not approved, or was approved in other words: then nothing is scheduled.
         """
         with self._store.writing() as connection:
-            campaign = _require(connection, campaign_id)
+            campaign = require(connection, campaign_id)
             if campaign.state == CampaignState.APPROVED and digest != campaign.digest:
                 raise CampaignError(
                     f"campaign {campaign_id} changed after {campaign.approver} approved it "
                     f"({campaign.digest[:12]} then, {digest[:12]} now): submit it again and have it approved"
                 )
-            self._change(connection, campaign_id, CampaignState.SCHEDULED, (CampaignState.APPROVED,), by, now)
+            change(connection, campaign_id, Move(CampaignState.SCHEDULED, (CampaignState.APPROVED,)), by, now)
+            record(connection, campaign_id, Act.LAUNCHED, by, now)
             rows = [
                 {**message._asdict(), "campaign_id": campaign_id, "state": _first_state(message), "attempts": 0}
                 for message in messages
@@ -173,15 +222,15 @@ class CampaignStore:
 
     def pause(self, campaign_id: str, by: str, now: datetime) -> Campaign:
         """Stops what is unsent, at once; messages that a channel has already are finished."""
-        return self._move(campaign_id, CampaignState.PAUSED, LIVE, by, now)
+        return self._move(campaign_id, Move(CampaignState.PAUSED, LIVE), (Act.PAUSED, by), now)
 
     def resume(self, campaign_id: str, by: str, now: datetime) -> Campaign:
         """Goes on after a pause."""
-        return self._move(campaign_id, CampaignState.SENDING, (CampaignState.PAUSED,), by, now)
+        return self._move(campaign_id, Move(CampaignState.SENDING, (CampaignState.PAUSED,)), (Act.RESUMED, by), now)
 
     def withdraw(self, campaign_id: str, by: str, now: datetime) -> Campaign:
         """Ends a campaign; what is unsent never is."""
-        campaign = self._move(campaign_id, CampaignState.WITHDRAWN, _WITHDRAWABLE, by, now)
+        campaign = self._move(campaign_id, Move(CampaignState.WITHDRAWN, _WITHDRAWABLE), (Act.WITHDRAWN, by), now)
         unsent = (MessageState.PENDING, MessageState.CLAIMED, MessageState.IN_APP)
         mine = (_M.campaign_id == campaign_id, _M.state.in_(unsent))
         with self._store.writing() as connection:
@@ -199,7 +248,8 @@ class CampaignStore:
             ).all()
             end_unseen(connection, done, now)
             for campaign_id in done:
-                self._change(connection, campaign_id, CampaignState.COMPLETED, LIVE, "dispatcher", now)
+                change(connection, campaign_id, Move(CampaignState.COMPLETED, LIVE), "dispatcher", now)
+                record(connection, campaign_id, Act.COMPLETED, "dispatcher", now)
         return list(done)
 
     def get(self, campaign_id: str) -> Campaign:
@@ -209,7 +259,7 @@ class CampaignStore:
             CampaignError: there is none.
         """
         with self._store.reading() as connection:
-            return _require(connection, campaign_id)
+            return require(connection, campaign_id)
 
     def all(self) -> list[Campaign]:
         """All campaigns, the latest first."""
@@ -234,53 +284,51 @@ class CampaignStore:
                 found.setdefault(state, Counter())[reason or ""] += count
         return found
 
-    def _move(
-        self,
-        campaign_id: str,
-        to: CampaignState,
-        leaves: Sequence[CampaignState],
-        by: str,
-        now: datetime,
-        values: dict[str, Any] | None = None,
-    ) -> Campaign:
+    def _move(self, campaign_id: str, move: Move, did: tuple[Act, str], now: datetime) -> Campaign:
+        act, by = did
         with self._store.writing() as connection:
-            self._change(connection, campaign_id, to, leaves, by, now, values)
+            change(connection, campaign_id, move, by, now)
+            record(connection, campaign_id, act, by, now)
         return self.get(campaign_id)
 
-    @staticmethod
-    def _change(
-        connection: Connection,
-        campaign_id: str,
-        to: CampaignState,
-        leaves: Sequence[CampaignState],
-        by: str,
-        now: datetime,
-        values: dict[str, Any] | None = None,
-    ) -> None:
-        moved = (
-            update(campaigns)
-            .where(_C.campaign_id == campaign_id, _C.state.in_(leaves))
-            .values(state=to, changed_by=by, changed_at=now, **(values or {}))
+
+def change(
+    connection: Connection,
+    campaign_id: str,
+    move: Move,
+    by: str,
+    now: datetime,
+    values: Mapping[str, Any] | None = None,
+) -> None:
+    """Moves a campaign on, in one statement.
+
+    Raises:
+        CampaignError: there is none, or it stands elsewhere.
+    """
+    moved = (
+        update(campaigns)
+        .where(_C.campaign_id == campaign_id, _C.state.in_(move.leaves))
+        .values(state=move.to, changed_by=by, changed_at=now, **(values or {}))
+    )
+    if not connection.execute(moved).rowcount:
+        present = require(connection, campaign_id)
+        raise CampaignError(
+            f"campaign {campaign_id} is {present.state} since {present.changed_at:%Y-%m-%d %H:%M:%S} by "
+            f"{present.changed_by}: only one that is {' or '.join(sorted(move.leaves))} can become {move.to}"
         )
-        if not connection.execute(moved).rowcount:
-            present = _require(connection, campaign_id)
-            raise CampaignError(
-                f"campaign {campaign_id} is {present.state} since {present.changed_at:%Y-%m-%d %H:%M:%S} by "
-                f"{present.changed_by}: only one that is {' or '.join(sorted(leaves))} can become {to}"
-            )
 
 
-def _require_another(campaign: Campaign, approver: str) -> None:
-    """Four eyes."""
-    if not approver.strip() or approver.strip().casefold() == campaign.author.strip().casefold():
-        who = approver.strip() or "nobody"
-        raise CampaignError(f"{who} wrote campaign {campaign.campaign_id}: somebody else must approve it")
+def put_variants(connection: Connection, campaign_id: str, variants: Sequence[Mapping[str, Any]]) -> None:
+    """Writes the variants of a campaign that has none."""
+    if variants:
+        connection.execute(insert(campaign_variants), [variant_row(campaign_id, one) for one in variants])
 
 
-def _variant(submission: Submission, variant: dict[str, Any]) -> dict[str, Any]:
+def variant_row(campaign_id: str, variant: Mapping[str, Any]) -> dict[str, Any]:
+    """A variant as the table keeps it."""
     names = ("content_id", "product_id", "content_hash", "product_version")
     pinned = {name: variant[name] for name in names} | {"words_hash": variant.get("words_hash")}
-    return {"campaign_id": submission.campaign_id, "copy": orjson.dumps(variant).decode(), **pinned}
+    return {"campaign_id": campaign_id, "copy": orjson.dumps(variant).decode(), **pinned}
 
 
 def _first_state(message: PlannedMessage) -> MessageState:
@@ -292,16 +340,22 @@ def _row(connection: Connection, campaign_id: str) -> Campaign | None:
     return None if row is None else _campaign(row)
 
 
-def _require(connection: Connection, campaign_id: str) -> Campaign:
+def require(connection: Connection, campaign_id: str) -> Campaign:
+    """One campaign, within a transaction.
+
+    Raises:
+        NoCampaignError: there is none.
+    """
     campaign = _row(connection, campaign_id)
     if campaign is None:
-        raise CampaignError(f"there is no campaign {campaign_id}: submit its plan first")
+        raise NoCampaignError(f"there is no campaign {campaign_id}: submit its plan first")
     return campaign
 
 
 def _campaign(row: Any) -> Campaign:
     campaign = Campaign(*row)
-    return campaign._replace(plan=orjson.loads(row.plan))
+    brief = None if row.brief is None else orjson.loads(row.brief)
+    return campaign._replace(plan=orjson.loads(row.plan), brief=brief)
 
 
 def _has_messages(connection: Connection, campaign_id: str) -> bool:

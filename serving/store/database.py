@@ -116,12 +116,16 @@ class Store:
             connection.commit()
 
     def lock_customer(self, connection: Connection, customer_id: str) -> None:
-        """Holds off other writers of this customer until the transaction ends.
+        """Holds off other writers of this customer until the transaction ends."""
+        self.lock(connection, customer_id)
+
+    def lock(self, connection: Connection, name: str) -> None:
+        """Holds off others who ask for the same name until the transaction ends.
 
         SQLite has one writer at a time anyway.
         """
         if self.engine.dialect.name == "postgresql":
-            key = int.from_bytes(hashlib.blake2b(customer_id.encode(), digest_size=8).digest(), signed=True)
+            key = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), signed=True)
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
     def ping(self) -> None:

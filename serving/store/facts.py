@@ -207,7 +207,7 @@ class FactStore:
         )
 
 
-def _part(kind: str, name: Column[Any], since: Column[Any], **others: Column[Any]) -> Any:
+def _part(kind: str, name: Column[Any], since: Column[Any], **others: ColumnElement[Any]) -> Any:
     """One table's rows in the columns that all of them share."""
     columns: dict[str, ColumnElement[Any]] = {
         "kind": literal(kind),

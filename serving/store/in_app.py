@@ -49,15 +49,15 @@ class View(NamedTuple):
 def count_views(connection: Connection, views: Sequence[View]) -> None:
     """Takes a view of each message that was seen, in the transaction that stores the impressions."""
     for row in views:
-        mine = (
+        mine: list[ColumnElement[bool]] = [
             _M.campaign_id == row.campaign_id,
             _M.customer_id == row.customer_id,
             _M.product_id == row.product_id,
             _M.state.in_(_SHOWABLE),
             _M.views_left > 0,
-        )
+        ]
         if row.content_id is not None:
-            mine = (*mine, _M.content_id == row.content_id)
+            mine.append(_M.content_id == row.content_id)
         seen = {
             "state": MessageState.SENT,
             "settled_at": func.coalesce(_M.settled_at, case((_M.state == MessageState.IN_APP, row.seen_at))),

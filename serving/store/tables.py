@@ -20,7 +20,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """The revision in `migrations/versions` that makes these tables; the store is brought to it when it is opened."""
 
 
@@ -151,6 +151,18 @@ Index(
     postgresql_where=events.c.applied_at.is_(None),
 )
 
+quarantined_events = Table(
+    "quarantined_events",
+    METADATA,
+    Column("event_id", String, primary_key=True),
+    Column("customer_id", String, nullable=False),
+    Column("decision_id", String, nullable=False),  # that its tracking token names, and the log does not have
+    Column("received_at", UtcTime, nullable=False),
+    Column("event", Text, nullable=False),  # JSON, as it was sent
+    Index("quarantined_events_by_customer", "customer_id"),
+    Index("quarantined_events_by_decision", "decision_id"),
+)
+
 contacts = Table(
     "contacts",
     METADATA,
@@ -247,6 +259,9 @@ campaigns = Table(
     Column("changed_by", String, nullable=False),  # the last who moved it on
     Column("changed_at", UtcTime, nullable=False),
     Column("note", Text),  # why it was rejected
+    Column("starts_at", UtcTime),
+    Column("brief", Text),  # JSON; null: it was handed in as a plan's directory
+    Column("revision", Integer, nullable=False, server_default="0"),  # rises with every change of brief or copy
 )
 
 campaign_variants = Table(
@@ -259,6 +274,43 @@ campaign_variants = Table(
     Column("product_version", String(64), nullable=False),
     Column("copy", Text, nullable=False),  # JSON: the variant of the plan
     Column("words_hash", String(64)),  # of what the catalogue holds of it: what is shown in the app is the catalogue's
+    Column("edited_by", String),  # null: as it was made
+    Column("verdict", String),  # approved, rejected; null: nobody has said
+    Column("judged_by", String),
+    Column("note", Text),  # why it was rejected
+)
+
+campaign_acts = Table(
+    "campaign_acts",
+    METADATA,
+    Column("act_id", Integer, primary_key=True),
+    Column("campaign_id", String, nullable=False),
+    Column("act", String, nullable=False),  # see serving.store.campaign_acts
+    Column("by", String, nullable=False),  # the subject of the token
+    Column("at", UtcTime, nullable=False),
+    Column("note", Text),
+    Index("campaign_acts_by_campaign", "campaign_id", "act_id"),
+)
+
+campaign_jobs = Table(
+    "campaign_jobs",
+    METADATA,
+    Column("job_id", String(32), primary_key=True),
+    Column("campaign_id", String, nullable=False),
+    Column("revision", Integer, nullable=False),  # of the campaign, for which it was asked
+    Column("state", String, nullable=False),  # queued, running, done, failed, cancelled
+    Column("created_by", String, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("step", String),  # what it is at
+    Column("done", Integer, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("message", Text),  # why it failed
+    Column("attempts", Integer, nullable=False),
+    Column("worker", String),
+    Column("beat_at", UtcTime),  # the last sign of life
+    Column("finished_at", UtcTime),
+    Index("campaign_jobs_by_campaign", "campaign_id", "created_at"),
+    Index("campaign_jobs_by_state", "state", "created_at"),
 )
 
 campaign_messages = Table(

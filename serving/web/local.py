@@ -1,8 +1,8 @@
-"""Who may use the pages of a local server: a browser on this machine, on the page itself and not on a foreign site.
+"""Who may use the pages of a local server: a browser on the page itself and not on a foreign site.
 
 A page carries a token for staff, which its script sends as a header. A foreign site can neither read it (the browser
-keeps origins apart) nor make a browser send it. A site that has its own name point to this machine (DNS rebinding) is
-of the same origin for the browser: so the name that was asked for has to be this machine's own.
+keeps origins apart) nor make a browser send it. That nobody reaches a local server from another machine, or under
+another name than this machine's own, is `serving.bounds.LocalOnlyMiddleware`'s doing.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,6 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Request
 
-from serving.auth.exposure import is_loopback
 from serving.dependencies import require
 from serving.problems import ProblemError
 from serving.tokens import AUDIT, Principal, issue_token
@@ -26,20 +25,18 @@ _OWN_SITE: Final = ("same-origin", "none")
 """`none`: the user typed the address, or followed a bookmark."""
 
 
-async def this_machine(request: Request) -> None:
-    """Refuses requests for another host than this machine, and those that another site makes.
+async def own_site(request: Request) -> None:
+    """Refuses what the script of another site asks; to follow a link from there to a page is no harm.
 
     Raises:
         ProblemError: 403.
     """
-    if not is_loopback(request.url.hostname or ""):
-        raise ProblemError(HTTPStatus.FORBIDDEN, "pages are for this machine: open http://127.0.0.1 and the port")
     site, navigates = request.headers.get("sec-fetch-site"), request.headers.get("sec-fetch-mode") == "navigate"
     if site is not None and site not in _OWN_SITE and not navigates:
         raise ProblemError(HTTPStatus.FORBIDDEN, "another site may not ask this")
 
 
-LocalBrowser = Annotated[None, Depends(this_machine)]
+OwnSite = Annotated[None, Depends(own_site)]
 PageUser = Annotated[Principal, Depends(require(PAGE))]
 
 

@@ -15,6 +15,7 @@ from serving.web.languages import HTML_LANGUAGE, LANGUAGES, choose_language, wor
 
 ASSETS: Final = "/web"
 """Where stylesheets and scripts are served."""
+LANGUAGE_COOKIE: Final = "recsys_language"
 _FOLDER: Final = Path(__file__).parent
 _STATIC: Final = _FOLDER / "static"
 CONTENT_SECURITY_POLICY: Final = "; ".join(
@@ -34,7 +35,7 @@ PAGE_HEADERS: Final = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
-    "Vary": "Accept-Language",
+    "Vary": "Accept-Language, Cookie",
     "X-Frame-Options": "DENY",
 }
 
@@ -52,7 +53,7 @@ class Pages:
         scripts), `language`, `languages`, `in_language(code)` (the address of this page in another). A name that is not
         there is an error.
         """
-        language = choose_language(request.query_params.get("lang"), request.headers.get("accept-language"))
+        language = language_of(request)
         known = words(self._area, language)
         page = environment().get_template(template)
         text = page.render(
@@ -62,10 +63,20 @@ class Pages:
             language=language,
             html_language=HTML_LANGUAGE[language],
             languages=LANGUAGES,
+            has_docs=request.app.openapi_url is not None,
             in_language=lambda code: f"?{request.url.include_query_params(lang=code).query}",
             **values,
         )
-        return HTMLResponse(text, headers={**PAGE_HEADERS, "Content-Language": HTML_LANGUAGE[language]})
+        answer = HTMLResponse(text, headers={**PAGE_HEADERS, "Content-Language": HTML_LANGUAGE[language]})
+        if request.query_params.get("lang") in LANGUAGES:
+            answer.set_cookie(LANGUAGE_COOKIE, language, max_age=365 * 86_400, samesite="lax", httponly=True)
+        return answer
+
+
+def language_of(request: Request) -> str:
+    """The language that `?lang=` asks for, else the one that was chosen before, else the browser's."""
+    chosen = request.query_params.get("lang") or request.cookies.get(LANGUAGE_COOKIE)
+    return choose_language(chosen, request.headers.get("accept-language"))
 
 
 @cache

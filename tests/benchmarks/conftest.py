@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.champions import crown
-from tests.end_to_end.conftest import TrainedBank, bank, trained
-
-__all__ = ["bank", "trained"]
+from tests.trained_bank import TrainedBank
 
 
 @pytest.fixture

@@ -99,8 +99,29 @@ def test_report_of_a_campaign_adds_up(tmp_path: Path) -> None:
     assert channel["clicked"]["low"] <= channel["clicked"]["mean"] <= channel["clicked"]["high"]
     assert [row["segment"] for row in report.segments] == ["cool", "keen"]
     assert all(row["p_holm"] >= row["p"] for row in report.segments)
+    assert "beside" not in channel  # there is no other
     write_report(report, "A $campaign$", tmp_path / "out")
+    assert (tmp_path / "out" / "answers.png").stat().st_size > 10_000
     assert (tmp_path / "out" / "lift.png").stat().st_size > 10_000
+
+
+def test_channels_are_compared_with_the_others_and_the_note_says_how() -> None:
+    people, _ = _forward(np.random.default_rng(6), 8000)
+    sent = people.filter(~pl.col("held_out")).with_row_index("place")
+    good = pl.col("converted") | (pl.col("place") % 20 == 0)
+    messages = sent.select(
+        "customer_id",
+        channel=pl.when(good).then(pl.lit("email")).otherwise(pl.lit("app")),
+        content_id=pl.format("a{}", pl.col("place") % 3),
+        cost=pl.lit(0.1),
+    )
+    report = measure(people, messages, 0.15)
+    app, email = report.responses["channel"]
+    assert email["beside"]["low"] > 0 > app["beside"]["high"]
+    assert email["beside"]["p_holm"] < 1e-6
+    assert [one["content_id"] for one in report.responses["content_id"]] == ["a0", "a1", "a2"]
+    assert all(one["beside"]["p_holm"] >= one["beside"]["p"] for one in report.responses["content_id"])
+    assert "not what they caused" in report.note
 
 
 def test_groups_of_another_size_than_drawn_ring_the_alarm() -> None:

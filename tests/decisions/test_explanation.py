@@ -175,6 +175,16 @@ def test_without_entries_all_of_them_is_without_the_history() -> None:
     assert without_contents(HISTORY, [1])["customer_history__content_ids"] == ["", "", "p01-b", "p06-a", ""]
 
 
+def test_without_entries_forgets_products_that_no_other_entry_is_about() -> None:
+    row = {**HISTORY, "customer_history__products_ever": ["p77", "p10", "p00", "p06"]}
+    one = without_entries(row, [0, 1])
+    assert one["customer_history__products_ever"] == ["p77", "p10", "p06"]  # p10 is left in the last entry
+    assert one["customer_history__product_ids"] == ["", "p06", "p10"]
+    both = finder().without_each(finder().read(row), [product("p10")])[0]
+    assert both["customer_history__products_ever"] == ["p77", "p00", "p06"]
+    assert row["customer_history__products_ever"] == ["p77", "p10", "p00", "p06"]
+
+
 def test_templates_every_language_has_every_code_and_the_same_slots() -> None:
     for words in TEMPLATES.values():
         assert set(words) == set(ReasonCode)

@@ -12,14 +12,18 @@ from recsys.features.plan import CustomerRange, Sources
 
 @pytest.fixture(scope="module")
 def events(sources: Sources) -> pl.DataFrame:
-    return ordered_events(sources, CustomerRange()).filter(pl.col("event_type") != "impression")
+    events = ordered_events(sources, CustomerRange()).filter(pl.col("event_type") != "impression")
+    return events.with_columns(positive=pl.col("event_type") == "click")
 
 
 def slow_history(events: pl.DataFrame, length: int) -> list[dict[str, object]]:
-    rows, seen = [], {}
+    rows, seen, taken = [], {}, {}
     for event in events.to_dicts():
         entries = seen.setdefault(event["customer_id"], [])
         entries.append(event)
+        ever = taken.setdefault(event["customer_id"], [])
+        if event["positive"] and event["product_id"] and event["product_id"] not in ever:
+            ever.append(event["product_id"])
         last = entries[-length:]
         rows.append(
             {
@@ -29,13 +33,17 @@ def slow_history(events: pl.DataFrame, length: int) -> list[dict[str, object]]:
                 "content_ids": [e["content_id"] or "" for e in last],
                 "event_types": [e["event_type"] for e in last],
                 "event_ids": [e["event_id"] for e in last],
+                "products_ever": ever[-history.EVER_LENGTH :],
             }
         )
     return rows
 
 
-@pytest.mark.parametrize("length", [1, 4, 1000])
-def test_history_rows_equal_a_slow_window(events: pl.DataFrame, length: int) -> None:
+@pytest.mark.parametrize(("length", "ever"), [(1, 500), (4, 2), (1000, 1)])
+def test_history_rows_equal_a_slow_window(
+    events: pl.DataFrame, length: int, ever: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "EVER_LENGTH", ever)
     result = pl.concat(history_rows(events, length))
     assert result.drop("timestamps").to_dicts() == slow_history(events, length)
     assert (result["timestamps"].list.last() == result["event_timestamp"].dt.epoch("us")).all()
@@ -51,6 +59,17 @@ def test_history_rows_in_chunks_are_the_same(events: pl.DataFrame, monkeypatch: 
 
 def test_history_rows_of_no_events_are_none(events: pl.DataFrame) -> None:
     assert list(history_rows(events.clear(), 5)) == []
+
+
+def test_products_ever_are_distinct_and_never_lost(built: BuildReport, tables: Path) -> None:
+    rows = pl.read_parquet(tables / "customer_history.parquet")
+    assert rows["products_ever"].list.len().max() > 1
+    assert (rows["products_ever"].list.n_unique() == rows["products_ever"].list.len()).all()
+    growing = rows.sort("customer_id", "event_timestamp").with_columns(
+        before=pl.col("products_ever").shift(1).over("customer_id")
+    )
+    lost = growing.drop_nulls("before").select(pl.col("before").list.set_difference("products_ever").list.len().sum())
+    assert lost.item() == 0
 
 
 def test_history_table_has_no_impression(built: BuildReport, tables: Path) -> None:

@@ -73,3 +73,23 @@ def test_pooled_rows_one_half_life_apart_weighs_the_older_half() -> None:
     np.testing.assert_allclose(np.array(frame["v"].to_list()), expected, rtol=1e-6)
     assert frame["n"].to_list() == [1, 2, 1]
     assert frame["at"].to_list()[1] == int((start + timedelta(days=30)).timestamp())
+
+
+def test_pooled_rows_of_some_vectors_leave_the_others_out_and_are_null_before_the_first() -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    times = [start + timedelta(days=day) for day in (0, 30, 60, 0, 1)]
+    rows = pl.DataFrame(
+        {"customer_id": ["a", "a", "a", "b", "b"], "event_timestamp": times},
+        schema_overrides={"event_timestamp": pl.Datetime("us", "UTC")},
+    )
+    vectors = np.array([[1, 0], [0, 1], [0, 1], [1, 0], [0, 1]], np.float32)
+    counts = np.array([True, False, True, False, True])
+    frame = pl.concat(pooled_rows(rows, vectors, timedelta(days=30), ("v", "n", "at"), counts))
+    found = frame["v"].to_list()
+    assert found[3] is None
+    assert found[1] == [1.0, 0.0]
+    np.testing.assert_allclose(found[2], np.array([0.25, 1.0]) / np.hypot(0.25, 1), rtol=1e-6)
+    assert found[4] == [0.0, 1.0]
+    assert frame["n"].to_list() == [1, 1, 2, 0, 1]
+    seconds = [int(time.timestamp()) for time in times]
+    assert frame["at"].to_list() == [seconds[0], seconds[0], seconds[2], None, seconds[4]]

@@ -89,3 +89,18 @@ def test_images_take_the_content_then_the_product_then_what_was_sent(bank: Datas
         expected[customer] = expected.get(customer, 0) + 1
     agreed = {customer: count for customer, count in expected.items() if customer in allowed[0] & allowed[1]}
     assert dict(found.iter_rows()) == agreed
+
+
+def test_sent_pictures_are_pooled_by_themselves(bank: Dataset, sources: Sources) -> None:
+    plan = plan_images(sources)
+    assert plan is not None
+    frame = pl.concat(plan.frames(CustomerRange()))
+    last = frame.group_by("customer_id").agg(pl.col("n_sent").max(), pl.col("n_images").max())
+    sent = bank.scan(Table.MESSAGES).filter(pl.col("image_path").is_not_null()).group_by("customer_id").len().collect()
+    both = last.join(sent, on="customer_id", how="left").with_columns(pl.col("len").fill_null(0))
+    assert both.filter(pl.col("len") > 0).height > 0
+    assert (both["n_sent"] == both["len"]).all()
+    assert (frame["sent_vector"].is_null() == (frame["n_sent"] == 0)).all()
+    only = frame.filter(pl.col("n_sent") == pl.col("n_images"))
+    assert only.height > 0
+    np.testing.assert_allclose(np.array(only["sent_vector"].to_list()), np.array(only["image_vector"].to_list()))

@@ -8,12 +8,12 @@ import pytest
 from recsys.data.contract import Dataset
 from recsys.features.build import BuildReport
 from recsys.features.plan import CustomerRange, Sources
-from recsys.features.transactions import Category, plan_transactions, transaction_rows
+from recsys.features.transactions import Category, plan_transactions, share_name, transaction_rows
 from recsys.privacy.merchants import is_sensitive
 from recsys.schema import Table
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-FOOD, FUEL = Category("share_food_90d", ("food",)), Category("share_fuel_90d", ("fuel", "Fuel"))
+FOOD, FUEL = Category("food", ("food",)), Category("fuel", ("fuel", "Fuel"))
 
 
 def frame(rows: list[tuple[str, datetime, float, str | None]]) -> pl.DataFrame:
@@ -42,11 +42,11 @@ def test_transactions_random_rows_equal_a_slow_sum(seed: int) -> None:
             assert row[f"n_{days}d"] == len(window)
             assert row[f"sum_in_{days}d"] == pytest.approx(sum(r[2] for r in window if r[2] > 0))
             assert row[f"sum_out_{days}d"] == pytest.approx(-sum(r[2] for r in window if r[2] < 0))
-        spent = {name: -sum(r[2] for r in window if r[2] < 0 and r[3] in name) for name in (FOOD.members, FUEL.members)}
-        total = -sum(r[2] for r in window if r[2] < 0)
-        for category in (FOOD, FUEL):
-            share = spent[category.members] / total if total else None
-            assert row[category.column] == (None if share is None else pytest.approx(share))
+            paid = [r[3] for r in window if r[2] < 0]
+            for category in (FOOD, FUEL):
+                share = sum(name in category.members for name in paid) / len(paid) if paid else None
+                found = row[share_name(category.slug, days)]
+                assert found == (None if share is None else pytest.approx(share))
 
 
 def test_transactions_money_that_left_the_window_leaves_exactly_nothing() -> None:
@@ -86,4 +86,5 @@ def test_transactions_sensitive_merchants_change_nothing(bank: Dataset, sources:
 
 def test_transactions_table_has_a_column_a_category(built: BuildReport, tables: Path) -> None:
     shares = [name for name in pl.read_parquet_schema(tables / "customer_transactions.parquet") if "share" in name]
-    assert shares == ["share_fuel_90d", "share_groceries_90d", "share_salary_90d", "share_travel_90d"]
+    categories = ("fuel", "groceries", "salary", "travel")
+    assert shares == [share_name(category, days) for category in categories for days in (30, 90)]

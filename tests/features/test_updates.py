@@ -48,6 +48,7 @@ def ordered(events: list[EventUpdate]) -> pl.DataFrame:
 
 def nightly_history(events: list[EventUpdate]) -> dict[str, object]:
     rows = ordered(events).filter(pl.col("event_type") != "impression")
+    assert rows["positive"].any()
     return pl.concat(history_rows(rows, LENGTH)).row(-1, named=True)
 
 
@@ -59,7 +60,21 @@ def test_history_update_event_by_event_equals_the_build(seed: int, shuffled: boo
     row = empty_history("a")
     for place in arrivals:
         row = apply_event_to_history(row, events[place], LENGTH)
-    assert row == nightly_history(events)
+    expected = nightly_history(events)
+    assert set(row.pop("products_ever")) == set(expected.pop("products_ever"))  # late ones come last
+    assert row == expected
+
+
+def test_history_update_an_old_event_counts_among_the_products_ever() -> None:
+    row = empty_history("a")
+    for number in range(LENGTH):
+        event = EventUpdate(f"e{number}", START + timedelta(minutes=number), "click", "p1", positive=True)
+        row = apply_event_to_history(row, event, LENGTH)
+    old = EventUpdate("old", START - timedelta(days=9), "click", "p9", positive=True)
+    late = apply_event_to_history(row, old, LENGTH)
+    assert late == {**row, "products_ever": ["p1", "p9"]}
+    assert apply_event_to_history(late, old, LENGTH) is late
+    assert apply_event_to_history(late, old._replace(product_id="p8", positive=False), LENGTH) is late
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -62,6 +62,22 @@ def test_reduction_of_nothing_but_missing_vectors_has_no_direction() -> None:
     assert Reduction.fit(np.zeros((4, DIM), np.float32), 3)(np.zeros((4, DIM), np.float32)).shape == (4, 0)
 
 
+@pytest.mark.parametrize("known", [5, DIM, 60])
+def test_reduction_equals_scikit_learns_principal_components(known: int) -> None:
+    from sklearn.decomposition import PCA
+
+    vectors = np.random.default_rng(known).normal(3.0, np.geomspace(4, 0.5, DIM), (known, DIM)).astype(np.float32)
+    theirs = PCA(3).fit(vectors).transform(vectors)
+    mine = Reduction.fit(np.concatenate([vectors, np.zeros((4, DIM), np.float32)]), 3)(vectors)
+    np.testing.assert_allclose(np.abs(mine), np.abs(theirs), atol=1e-4)
+
+
+def test_reduction_of_alike_vectors_has_no_more_directions_than_they_differ_in() -> None:
+    line = np.outer(np.arange(1, 5), np.ones(DIM)).astype(np.float32)
+    assert Reduction.fit(line, 3).directions.shape == (1, DIM)
+    assert Reduction.fit(np.ones((4, DIM), np.float32), 3).directions.shape == (0, DIM)
+
+
 def test_columns_have_their_names_and_say_what_is_missing(rows: EntityRows) -> None:
     profiles = Profiles.fit(rows, 2)
     names, columns = profiles.names(ENCODING), profiles.columns(rows)

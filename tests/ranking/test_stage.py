@@ -50,6 +50,21 @@ def allowed() -> np.ndarray:
     return mask
 
 
+def test_score_in_blocks_side_by_side_is_the_same(
+    stage: SecondStage, asked: Asked, allowed: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = stage.score(asked, allowed)
+    monkeypatch.setattr("recsys.ranking.stage._CUSTOMERS_AT_ONCE", 7)
+    np.testing.assert_allclose(stage.score(asked, allowed), whole, rtol=1e-4, atol=1e-4)
+    monkeypatch.setattr(SecondStage, "_score", _break)
+    with pytest.raises(ValueError, match="broken"):
+        stage.score(asked, allowed)
+
+
+def _break(*_: object) -> np.ndarray:
+    raise ValueError("broken")
+
+
 def test_score_a_second_time_is_the_same(stage: SecondStage, asked: Asked, allowed: np.ndarray) -> None:
     scores = stage.score(asked, allowed)
     assert scores.shape == (CUSTOMERS, PRODUCTS)

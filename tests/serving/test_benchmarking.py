@@ -113,14 +113,26 @@ def test_driver_rate_does_not_wait_and_counts_what_was_shed() -> None:
     assert found.p50 >= 50
 
 
-def test_report_compares_with_the_bare_app() -> None:
-    service = Measured(3.0, 600.0, {1: Timing({200: 10}, 100.0, 6.0, 12.0, None)})
-    bare = Measured(1.0, 400.0, {1: Timing({200: 10}, 400.0, 2.0, 6.0, None)})
+def measured(resident: float, *rounds: Timing) -> Measured:
+    return Measured(3.0, resident, {1: rounds[0]}, {1: list(rounds)})
+
+
+def test_report_compares_with_the_bare_app_round_by_round() -> None:
+    quiet, busy = Timing({200: 10}, 100.0, 6.0, 12.0, None), Timing({200: 10}, 50.0, 12.0, 90.0, None)
+    service = measured(600.0, quiet, busy, busy)
+    bare = measured(
+        400.0,
+        Timing({200: 10}, 400.0, 2.0, 6.0, None),
+        Timing({200: 10}, 200.0, 4.0, 45.0, None),
+        Timing({200: 10}, 100.0, 3.0, 30.0, None),
+    )
     assert compare(service, bare) == {"1": {"p50_times": 3.0, "p99_times": 2.0, "rate_share": 0.25}}
     beyond = Timing({200: 50, 429: 150}, 90.0, 7.0, 30.0, 1.0)
-    one = StoreReport("sqlite", service, bare, service, {"facts": 1.0, "total": 6.0}, beyond, {"personalised": 10.0})
+    stages = {"facts": 1.0, "log": 2.0, "total": 6.0, "rest": 3.0}
+    one = StoreReport("sqlite", service, bare, service, stages, beyond, 12.0, {"personalised": 10.0})
     report = {"machine": {"cores": 2, "load_average": 1.0}, "stores": [one.to_json()]}
     text = "\n".join(describe(report))
     assert "service against bare: p50 3.0x, p99 2.0x, 25 % of its requests/s" in text
     assert "service against direct: p50 1.0x" in text
     assert "2.5x of one client's" in text
+    assert "rest            3.00    50 %" in text

@@ -48,7 +48,8 @@ def test_recommend_customers_own_token_has_the_promised_shape(service: Service) 
     assert datetime.fromisoformat(body["generated_at"]) == NOW
     assert [place["name"] for place in body["placements"]] == ["home", "banner"]
     first = body["placements"][0]["items"][0]
-    assert set(first) == {"rank", "product_id", "content_id", "title", "score", "reasons", "tracking_token"}
+    names = {"rank", "product_id", "content_id", "title", "score", "reasons", "tracking_token", "campaign_id"}
+    assert set(first) == names
     assert first["rank"] == 1
     evidence = {"view": "customer_profile", "feature": "", "value": ""}
     assert first["reasons"] == [{"code": "PROFILE", "text": "Fits customers like you", "evidence": evidence}]

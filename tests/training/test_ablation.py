@@ -13,9 +13,11 @@ from recsys.features.spec import FeatureManifest
 from recsys.schema import CUSTOMER_ID, EVENT_TYPE
 from tests.end_to_end.conftest import run
 from tests.training.conftest import Governed
-from training.ablation import Outcome, Variant, recipe_of, report_ablation, to_markdown, variants_of
+from training.ablation import Outcome, calibration_rows, recipe_of, report_ablation, to_markdown
+from training.ablation_variants import CURVE, PRETRAINED, SHARES, SUPERVISED, Variant, curve_name, variants_of
 from training.config import EvaluationConfig, TrainConfig
-from training.labels import LabelsConfig, choose_labels
+from training.labels import LabelsConfig, choose_labels, teachers
+from training.plots import plot_label_curve
 from training.tracking import tracking_uri
 
 
@@ -48,7 +50,7 @@ def test_worth_is_the_paired_difference_to_what_it_is_compared_with() -> None:
     assert "| a | 0.4000 [0.3000, 0.5000] | +0.1000 [" in table
 
 
-def test_choose_labels_hides_acquisitions_of_the_others_and_never_what_is_asked() -> None:
+def test_choose_labels_hides_the_acquisitions_of_the_others_and_nothing_else() -> None:
     rows = pl.DataFrame(
         {
             CUSTOMER_ID: [f"c{index % 500}" for index in range(3000)],
@@ -57,16 +59,45 @@ def test_choose_labels_hides_acquisitions_of_the_others_and_never_what_is_asked(
         }
     )
     few = choose_labels(rows, LabelsConfig(share=0.1))
-    train = few.filter(pl.col(PART) == "train")
-    labelled = train.filter(pl.col(EVENT_TYPE) != "click")
-    assert few.filter(pl.col(PART) != "train").equals(rows.filter(pl.col(PART) != "train"))
-    assert train.filter(pl.col(EVENT_TYPE) == "click").height == 667
+    labelled = few.filter(pl.col(EVENT_TYPE) != "click")
+    assert few.filter(pl.col(EVENT_TYPE) == "click").height == 1000
     assert 0.05 < labelled[CUSTOMER_ID].n_unique() / 500 < 0.15
+    assert set(labelled[CUSTOMER_ID]) == teachers(rows, LabelsConfig(share=0.1))
     more = choose_labels(rows, LabelsConfig(share=0.5))
     assert set(labelled[CUSTOMER_ID]) <= set(more.filter(pl.col(EVENT_TYPE) != "click")[CUSTOMER_ID])
-    bare = choose_labels(rows, LabelsConfig(next_event=False)).filter(pl.col(PART) == "train")
-    assert set(bare[EVENT_TYPE]) == {"apply", "convert"}
+    assert set(choose_labels(rows, LabelsConfig(next_event=False))[EVENT_TYPE]) == {"apply", "convert"}
     assert choose_labels(rows, LabelsConfig()).equals(rows)
+    assert len(teachers(rows, LabelsConfig())) == 500
+
+
+def test_label_curve_has_a_line_with_and_one_without_self_supervision(governed: Governed, tmp_path: Path) -> None:
+    variants = variants_of(FeatureManifest.read(governed.home.path / "features"))
+    curve = [variant for variant in variants if variant.group == CURVE]
+    rng = np.random.default_rng(0)
+    outcomes = [Outcome(one, rng.random((2, 30)), np.zeros(30), 1.0) for one in curve]
+    report = {"dataset": "d", "measured_on": "test", **report_ablation(outcomes, EvaluationConfig())}
+    few = recipe_of(next(v for v in curve if v.name == curve_name(0.1, PRETRAINED)), TrainConfig(), 0)
+    assert (few.labels.share, few.labels.next_event, few.pretrain.enabled) == (0.1, False, True)
+    bare = recipe_of(next(v for v in curve if v.name == curve_name(0.1, SUPERVISED)), TrainConfig(), 0)
+    assert (bare.labels.next_event, bare.pretrain.enabled, bare.model.loss.alignment_weight) == (False, False, 0)
+    path = tmp_path / "curve.png"
+    assert plot_label_curve(report, path)
+    assert path.stat().st_size > 10_000
+    assert len(curve) == 3 * len(SHARES)
+    assert not plot_label_curve({**report, "variants": []}, tmp_path / "none.png")
+
+
+def test_calibration_is_reported_with_what_it_is_worth() -> None:
+    heads = {"ece": 0.01, "ece_before": 0.03}
+    seeds = [{"click": heads}, {"click": heads | {"ece": 0.02}}]
+    table = {"calibration": calibration_rows(seeds)}
+    assert table["calibration"] == [
+        {"head": "click", "ece": [0.01, 0.02], "ece_before": [0.03, 0.03], "worth": pytest.approx([0.02, 0.01])}
+    ]
+    nothing = np.zeros((2, 3))
+    outcomes = [Outcome(Variant("default", "model", ()), nothing, np.zeros(3), 1.0)]
+    report = {"dataset": "d", "measured_on": "test", **report_ablation(outcomes, EvaluationConfig()), **table}
+    assert "| click | 0.0300 | 0.0150 | +0.0150 [+0.0100, +0.0200] |" in to_markdown(report)
 
 
 def test_choose_labels_without_acquisitions_takes_every_positive_as_one() -> None:
@@ -85,7 +116,7 @@ def test_ablate_writes_markdown_json_and_mlflow_and_leaves_no_run_behind(governe
     assert run("--home", home, *command, "--json", file, *small) == 0
     report = json.loads(file.read_text())
     names = [row["variant"] for row in report["variants"]]
-    assert names == ["default", "no contrastive alignment", "no next-event prediction"]
+    assert names == ["default", "no contrastive alignment", "no next-event prediction", "pretraining before the labels"]
     assert all(name in out.read_text() for name in names)
     assert not list((home / "runs").glob("ablation-*"))
     client = mlflow.MlflowClient(tracking_uri(home))
@@ -94,3 +125,19 @@ def test_ablate_writes_markdown_json_and_mlflow_and_leaves_no_run_behind(governe
     (logged,) = client.search_runs([experiment.experiment_id])
     assert "worth/no next-event prediction" in logged.data.metrics
     assert run("--home", home, "ablate", governed.dataset.path, "--only", "colour", "--out", out) == 2
+
+
+def test_missing_in_serving_is_paired_with_trained_without() -> None:
+    full, popularity = np.array([[0.6, 0.4], [0.8, 0.2]]), np.zeros(2)
+    served, trained = np.array([[0.5, 0.3], [0.5, 0.3]]), np.array([[0.4, 0.2], [0.4, 0.2]])
+    outcomes = [
+        Outcome(Variant("default", "model", ()), full, popularity, 1.0, {"text": served, "history": served}),
+        Outcome(Variant("no text", "modality", ("x=1",)), trained, popularity, 1.0),
+    ]
+    report = report_ablation(outcomes, EvaluationConfig(bootstrap_samples=100))
+    (row,) = report["missing"]
+    assert row["modality"] == "text"
+    assert row["ndcg"]["mean"] == pytest.approx(0.4)
+    assert row["minus_trained_without"]["low"] == pytest.approx(0.1)
+    table = to_markdown({"dataset": "d", "measured_on": "test", **report})
+    assert "| text | 0.4000 [0.3000, 0.5000] | +0.1000 [+0.1000, +0.1000] |" in table

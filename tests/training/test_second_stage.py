@@ -10,6 +10,7 @@ import pytest
 from recsys.bundle import Bundle
 from recsys.errors import ModelError
 from recsys.ranking.boosted import BoostedConfig, BoostedRanker, RankingRows
+from recsys.ranking.cold import ColdConfig, ColdRanker, ColdTables
 from recsys.ranking.features import Asked
 from recsys.recommender import CustomerStates, Recommender
 from recsys.schema import Kind
@@ -23,6 +24,7 @@ from tests.training.carousel import (
     answered,
     build_carousel,
 )
+from training.cold import with_cold
 from training.scoring import metrics_of, read_queries, recommender_scores
 from training.second_stage import SecondStage
 
@@ -224,6 +226,30 @@ class TestParts:
         assert config is not None
         assert (config.rounds, config.event_types, config.numbers) == (stage.chosen.rounds, ("view",), ("rate",))
         assert ranker_text(bundle).count("\nTree=") == stage.chosen.rounds
+
+
+class TestNewProducts:
+    """Their ranker in the files that are served, and what it reads of the customers."""
+
+    def test_it_goes_through_the_bundle_and_reads_all_that_a_customer_took_up(
+        self, bundle: Bundle, recommender: Recommender, states: CustomerStates, tmp_path: Path
+    ) -> None:
+        rng = np.random.default_rng(0)
+        cold = np.array([1, 4, 6])
+        carry = rng.standard_normal((len(recommender.product_ids), 3)).astype(np.float32)
+        carry[cold] = 0
+        tables = ColdTables(cold, carry, np.array([0.3, 0.1, 0.2], np.float32))
+        with_cold(bundle, ColdRanker(tables, ColdConfig(sources={"text": 0.3}))).save(tmp_path / "bundle")
+        back = Bundle.load(tmp_path / "bundle")
+        assert back.cold is not None
+        assert back.manifest.cold == back.cold.config == ColdConfig(sources={"text": 0.3})
+        assert (states.ever >= 0).any()
+        taken = [set(row[row >= 0]) for row in states.ever]
+        expected = np.array([carry[sorted(mine)].sum(axis=0) for mine in taken]) + tables.popularity
+        scores = Recommender(back).score(states, Kind.PRODUCTS)[:, cold]
+        assert (np.argsort(-scores, axis=1) == np.argsort(-expected, axis=1)).all()
+        without = recommender.score(states, Kind.PRODUCTS)
+        np.testing.assert_array_equal(np.sort(scores, axis=1), np.sort(without[:, cold], axis=1))
 
 
 class TestBundle:

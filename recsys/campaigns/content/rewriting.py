@@ -44,11 +44,25 @@ def rewrite_variants(
     facts: Mapping[str, ProductFacts],
     writer: Writer,
     channels: Mapping[str, ChannelLimits] = DEFAULT_CHANNELS,
+    most: int | None = None,
 ) -> Rewrites:
-    """Asks `writer` for a headline and a body of each variant; call, disclaimer and opt-out stay the approved ones."""
+    """Asks `writer` for a headline and a body of each variant; call, disclaimer and opt-out stay the approved ones.
+
+    Args:
+        variants: what was composed.
+        facts: of their products.
+        writer: the model.
+        channels: how long copy may be.
+        most: how many variants, spread over all, the model is asked about; None: all.
+    """
     names, reasons = [item.name for item in facts.values()], Counter[str]()
-    done, accepted, failures = [], 0, 0
-    for variant in variants:
+    done, accepted, asked, failures = [], 0, 0, 0
+    wanted = len(variants) if most is None else min(most, len(variants))
+    for place, variant in enumerate(variants):
+        if (place + 1) * wanted // max(len(variants), 1) == place * wanted // max(len(variants), 1):
+            done.append(variant)
+            continue
+        asked += 1
         product = facts[variant.product_id]
         if failures >= _GIVE_UP_AFTER:
             broken, rewritten = {"unavailable"}, variant
@@ -60,7 +74,7 @@ def rewrite_variants(
         reasons.update(broken)
         accepted += not broken
         done.append(variant if broken else rewritten)
-    return Rewrites(done, accepted, len(done) - accepted, dict(sorted(reasons.items())))
+    return Rewrites(done, accepted, asked - accepted, dict(sorted(reasons.items())))
 
 
 def write_prompt(variant: Variant, facts: ProductFacts, limits: ChannelLimits) -> str:

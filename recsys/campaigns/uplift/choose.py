@@ -14,7 +14,7 @@ from recsys.metrics.bootstrap import Interval
 from recsys.metrics.uplift import Trial, bootstrap_qini
 from recsys.schema import CUSTOMER_ID
 
-_SAMPLES: Final = 200
+_SAMPLES: Final = 100
 
 
 @dataclass(frozen=True)

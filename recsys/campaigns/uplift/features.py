@@ -9,7 +9,11 @@ _KINDS = (EventType.IMPRESSION, EventType.VIEW, EventType.CLICK, EventType.DISMI
 
 
 def with_features(
-    rows: pl.DataFrame, events: pl.DataFrame, customers: pl.DataFrame, products: pl.DataFrame
+    rows: pl.DataFrame,
+    events: pl.DataFrame,
+    customers: pl.DataFrame,
+    products: pl.DataFrame,
+    everybody: pl.DataFrame | None = None,
 ) -> tuple[pl.DataFrame, list[str]]:
     """Adds the columns that learners read, and names them; nothing after `at` is read.
 
@@ -18,6 +22,8 @@ def with_features(
         events: of the data contract.
         customers: one row per customer, with attributes: numbers and texts.
         products: one row per product, with attributes: numbers and texts; `category` also groups the counts.
+        everybody: the events by which a product's own counts go; None: `events`, which must then be the same people's
+            whenever a model that was trained on the columns is asked.
     """
     rows = rows.with_row_index("row")
     known = events.join(products.select(PRODUCT_ID, pl.col("category").alias("_category")), on=PRODUCT_ID, how="left")
@@ -25,7 +31,8 @@ def with_features(
     names: list[str] = []
     keys = {"pair": [CUSTOMER_ID, PRODUCT_ID], "category": [CUSTOMER_ID, "_category"], "all": [CUSTOMER_ID]}
     for level, by in {**keys, "product": [PRODUCT_ID]}.items():
-        wide, added = _with_counts(wide, known, by, level)
+        counted = known if everybody is None or level != "product" else everybody
+        wide, added = _with_counts(wide, counted, by, level)
         names += added
     for table, key in ((customers, CUSTOMER_ID), (products, PRODUCT_ID)):
         coded = _coded(table, key)

@@ -1,9 +1,10 @@
 """The experiment inside the history: which products a request showed was drawn, so each request is a trial of them.
 
-A row is a request and a product that the same customer was shown before (so that the policy may draw it) and has not
-applied for. Treated: this request drew it. Outcome: an application for it within the horizon. The chance of being drawn
-is the share within the stratum of all that the drawing looked at; rows that are not treated are thinned, and the
-propensity is that of the thinned table (Elkan 2001, theorem 2), so 1 / propensity weights it back to a fair trial.
+A row is a request and a product that the same customer was shown before (so that the policy may draw it), has neither
+applied for nor dismissed, and that somebody is shown later still (so that it is on sale). Treated: this request drew
+it. Outcome: an application for it within the horizon. The chance of being drawn is the share within the stratum of all
+that the drawing looked at; rows that are not treated are thinned, and the propensity is that of the thinned table
+(Elkan 2001, theorem 2), so 1 / propensity weights it back to a fair trial.
 """
 
 import polars as pl
@@ -13,6 +14,7 @@ from recsys.config import BaseConfig
 from recsys.schema import CUSTOMER_ID, EVENT_TIMESTAMP, EVENT_TYPE, PRODUCT_ID, EventType
 
 AT = "at"
+PERIOD = "period"
 TREATED, OUTCOME, PROPENSITY = "treated", "outcome", "propensity"
 _PAIR = [CUSTOMER_ID, PRODUCT_ID]
 
@@ -22,8 +24,12 @@ class HistoryConfig(BaseConfig):
 
     horizon_days: int = Field(default=14, ge=1)
     """Days after the request in which an application counts."""
-    strata: tuple[str, ...] = ("arm", "segment", "channel", PRODUCT_ID)
+    strata: tuple[str, ...] = ("arm", "segment", "channel", PRODUCT_ID, PERIOD)
     """Columns on which the drawing depended."""
+    period_days: int = Field(default=30, ge=1)
+    """Length of a `period`: who may be shown what changes with time, and with it the chance of being drawn."""
+    least_rows: int = Field(default=40, ge=2)
+    """Rows of a stratum below which its share of treated says too little."""
     controls_per_treated: float = Field(default=2.0, gt=0)
     """How many rows that are not treated are kept for each treated one."""
     most_requests: int = Field(default=60_000, ge=1)
@@ -86,15 +92,25 @@ def _open_pairs(drawn: pl.DataFrame, events: pl.DataFrame, config: HistoryConfig
     if len(requests) > config.most_requests:
         requests = requests.sample(config.most_requests, seed=config.seed)
     shown = drawn.group_by(_PAIR).agg(pl.col(EVENT_TIMESTAMP).min().alias("first_shown"))
+    on_sale = drawn.group_by(PRODUCT_ID).agg(pl.col(EVENT_TIMESTAMP).max().alias("last_shown"))
+    dismissed = events.filter(pl.col(EVENT_TYPE) == EventType.DISMISS).group_by(_PAIR)
+    dismissals = dismissed.agg(pl.col(EVENT_TIMESTAMP).min().alias("dismissed"))
     hits = drawn.select("request_id", PRODUCT_ID, pl.lit(value=True).alias(TREATED)).unique()
     return (
         requests.join(shown, on=CUSTOMER_ID)
         .filter(pl.col("first_shown") < pl.col(AT))
         .join(_applications(events), on=_PAIR, how="left")
         .filter(pl.col("applied").is_null() | (pl.col("applied") > pl.col(AT)))
+        .join(dismissals, on=_PAIR, how="left")
+        .filter(pl.col("dismissed").is_null() | (pl.col("dismissed") > pl.col(AT)))
+        .join(on_sale, on=PRODUCT_ID)
+        .filter(pl.col("last_shown") >= pl.col(AT))
         .join(hits, on=["request_id", PRODUCT_ID], how="left")
-        .with_columns(pl.col(TREATED).fill_null(value=False))
-        .drop("applied", "first_shown")
+        .with_columns(
+            pl.col(TREATED).fill_null(value=False),
+            (pl.col(AT).dt.epoch("d") // config.period_days).cast(pl.String).alias(PERIOD),
+        )
+        .drop("applied", "first_shown", "dismissed", "last_shown")
     )
 
 
@@ -105,12 +121,15 @@ def _with_outcome(rows: pl.DataFrame, applications: pl.DataFrame, days: int) -> 
 
 
 def _with_propensity(rows: pl.DataFrame, config: HistoryConfig) -> pl.DataFrame:
-    """Share of treated in the stratum, drawn towards that of all; strata of one side are left out: no comparison."""
-    overall = pl.col(TREATED).mean()
-    smooth = 20.0
-    share = (pl.col(TREATED).sum().over(config.strata) + smooth * overall) / (pl.len().over(config.strata) + smooth)
-    both = pl.col(TREATED).any().over(config.strata) & ~pl.col(TREATED).all().over(config.strata)
-    return rows.with_columns(share.alias(PROPENSITY), both.alias("both")).filter("both").drop("both")
+    """Share of treated in the stratum. Strata of few rows or of one side are left out: they tell no chance.
+
+    How few is asked of the rows and not of the treated, or the treated of small strata would look likelier than they
+    are.
+    """
+    share = pl.col(TREATED).mean().over(config.strata)
+    enough = pl.len().over(config.strata) >= config.least_rows
+    told = rows.with_columns(share.alias(PROPENSITY), enough.alias("enough"))
+    return told.filter("enough", (pl.col(PROPENSITY) > 0) & (pl.col(PROPENSITY) < 1)).drop("enough")
 
 
 def _thinned(rows: pl.DataFrame, config: HistoryConfig) -> pl.DataFrame:
@@ -119,6 +138,7 @@ def _thinned(rows: pl.DataFrame, config: HistoryConfig) -> pl.DataFrame:
     rows = rows.sort(AT, "request_id", PRODUCT_ID)
     chance = rows.select("request_id", PRODUCT_ID).hash_rows(seed=config.seed) / 2**64
     kept = rows.filter(pl.col(TREATED) | (chance < keep))
-    of_thinned = pl.col(PROPENSITY) / (pl.col(PROPENSITY) + keep * (1 - pl.col(PROPENSITY)))
+    share = int((~kept[TREATED]).sum()) / max(others, 1)  # what was kept, which is not quite what was meant to be
+    of_thinned = pl.col(PROPENSITY) / (pl.col(PROPENSITY) + share * (1 - pl.col(PROPENSITY)))
     names = list(_schema(config))
     return kept.with_columns(of_thinned.alias(PROPENSITY)).select(names)

@@ -3,6 +3,9 @@
 Sources: Künzel et al. 2019 (T, X), Kennedy 2023 (DR, with cross-fitting over customers).
 """
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Self
 
 import numpy as np
@@ -86,13 +89,15 @@ class UpliftLearner:
         """Learns from trials: [n, F], [n] bool, [n], [n] within (0, 1), [n] int whose rows stay in one fold."""
         inputs = np.column_stack([propensity, features])
         self._model, extra = self._make(), {"groups": customer} if self.kind == "dr" else {}
-        self._model.fit(outcome.astype(np.float64), treated.astype(int), X=inputs, **extra)
+        with _nan_is_meant():
+            self._model.fit(outcome.astype(np.float64), treated.astype(int), X=inputs, **extra)
         return self
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """[m] what one contact adds to the chance of the outcome; may be below zero."""
         half = np.full(len(features), 0.5)  # read only by the X-learner: both of its halves count alike
-        return np.asarray(self._model.effect(np.column_stack([half, features]))).ravel()
+        with _nan_is_meant():
+            return np.asarray(self._model.effect(np.column_stack([half, features]))).ravel()
 
     def _make(self) -> Any:  # econml has no types, and takes seconds to import
         if self.kind == "dr":
@@ -104,15 +109,27 @@ class UpliftLearner:
                 model_final=_Trees(60, self._seed),
                 cv=GroupKFold(_FOLDS),
                 min_propensity=_CLIP,
+                allow_missing=True,
                 random_state=self._seed,
             )
         from econml.metalearners import TLearner, XLearner
 
         if self.kind == "t":
-            return TLearner(models=_Trees(seed=self._seed))
+            return TLearner(models=_Trees(seed=self._seed), allow_missing=True)
         return XLearner(
-            models=_Trees(seed=self._seed), cate_models=_Trees(60, self._seed), propensity_model=KnownPropensity()
+            models=_Trees(seed=self._seed),
+            cate_models=_Trees(60, self._seed),
+            propensity_model=KnownPropensity(),
+            allow_missing=True,
         )
+
+
+@contextmanager
+def _nan_is_meant() -> Iterator[None]:
+    """Without econml's warning, row by row, that a value is missing: the trees take it as one that is."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*contains NaN")
+        yield
 
 
 class PropensityRanker:

@@ -15,7 +15,7 @@ from serving.problems import RETRY_AFTER_SECONDS, ProblemError
 from serving.schemas import Identifier, WireModel
 from serving.store.database import StoreError
 from serving.tokens import CONSENT, READ, WRITE
-from serving.web.local import CUSTOMER_LIFETIME, LocalBrowser, PageUser, customer_token, page_token, this_machine
+from serving.web.local import CUSTOMER_LIFETIME, OwnSite, PageUser, customer_token, own_site, page_token
 from serving.web.pages import Pages
 from serving.web.showcase.listing import Known, Search
 from serving.web.showcase.portrait import Portrait
@@ -35,8 +35,10 @@ door = APIRouter(include_in_schema=False)
 """For production."""
 router = APIRouter(include_in_schema=False)
 """For local servers."""
-asked = APIRouter(prefix="/page", include_in_schema=False, dependencies=[Depends(this_machine)])
+asked = APIRouter(prefix="/page", include_in_schema=False, dependencies=[Depends(own_site)])
 """What the script asks; every one of them needs the page's token."""
+LOCAL: Final = (router, asked)
+PRODUCTION: Final = (door,)
 
 
 async def get_showcase(request: Request) -> Showcase:
@@ -59,7 +61,7 @@ async def page(
     request: Request,
     services: ServicesDep,
     showcase: ShowcaseDep,
-    _: LocalBrowser,
+    _: OwnSite,
     customer: Annotated[Identifier | None, Query()] = None,
     q: Annotated[str, Query(max_length=128)] = "",
     known: Known = Known.ALL,
@@ -162,9 +164,6 @@ async def trace(
         raise ProblemError(HTTPStatus.NOT_FOUND, "the log has no such decision")
     places = [place._asdict() | {"removed": [one._asdict() for one in place.removed]} for place in found.placements]
     return found._asdict() | {"placements": places}
-
-
-router.include_router(asked)
 
 
 async def read(reader: Callable[..., Answer], *arguments: Any) -> Answer:

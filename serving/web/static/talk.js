@@ -68,16 +68,28 @@ async function showPicture(image) {
 }
 
 // A few at a time: the server refuses who asks for everything at once.
-async function showPictures(root) {
+function showPictures(root) {
   const waiting = [...root.querySelectorAll("img[data-picture]:not([src])")];
   const lane = async () => {
     for (let image = waiting.shift(); image; image = waiting.shift()) await showPicture(image);
   };
-  await Promise.all(Array.from({ length: PICTURES_AT_ONCE }, lane));
+  return busily(() => Promise.all(Array.from({ length: PICTURES_AT_ONCE }, lane)));
 }
 
-// What changes the page happens one after the other, however fast somebody clicks.
+// What changes the page happens one after the other, however fast somebody clicks; `html[data-busy]` until it is done.
 function inTurn(work) {
-  turn = turn.then(work, work);
-  return turn;
+  const done = turn.then(() => busily(work));
+  turn = done.catch(() => {}); // who comes next does not suffer from it
+  return done;
+}
+
+async function busily(work) {
+  const root = document.documentElement.dataset;
+  root.busy = Number(root.busy ?? 0) + 1;
+  try {
+    return await work();
+  } finally {
+    if (root.busy > 1) root.busy -= 1;
+    else delete root.busy;
+  }
 }

@@ -1,0 +1,97 @@
+"""Who of an audience may be contacted at all: asked of the rules in batches of one time zone each.
+
+The rules are asked at the very instant at which the customers of a zone would be written to, and memory does not grow
+with the bank.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from recsys.campaigns.audience import compile_audience, fields_of, parse_audience
+from recsys.campaigns.brief import Brief
+from recsys.campaigns.holdouts import NONE, hold_out
+from recsys.campaigns.offers import Offers, may_be_credit
+from recsys.campaigns.slots import slot_times
+from recsys.campaigns.source import RuleSource
+from recsys.campaigns.waterfall import STAYED, Waterfall, last_rule
+from recsys.policy.facts import BoolArray, CustomerFacts
+from recsys.policy.rules import RequestContext
+from recsys.schema import CUSTOMER_ID
+
+BATCH: Final = 20_000
+"""Customers looked at at a time."""
+_PROFILING: Final = "CONSENT_PROFILING"
+_HOLDOUT_RULE: Final = "HOLDOUT_"
+
+
+class Batch(NamedTuple):
+    """Customers of one time zone."""
+
+    rows: pl.DataFrame
+    zone: str | None
+
+
+@dataclass
+class Reach:
+    """Whom the rules let be contacted."""
+
+    waterfall: Waterfall
+    reachable: dict[str, list[str]] = field(default_factory=dict)
+    """By holdout group, the customers whom the rules let be contacted."""
+
+
+def read_audience(brief: Brief, source: RuleSource) -> pl.DataFrame:
+    """customer_id, segment, language, time_zone of the customers whom the brief names, by time zone and id.
+
+    Raises:
+        AudienceError: a field is refused or not known, or a value does not fit it.
+    """
+    expression = parse_audience(brief.audience)
+    credit = source.policy.pack.credit if may_be_credit(brief, source) else None
+    condition = compile_audience(expression, source.fields(), credit)
+    return source.audience(condition, fields_of(expression)).sort("time_zone", CUSTOMER_ID, nulls_last=True)
+
+
+def batches(audience: pl.DataFrame) -> Iterator[Batch]:
+    """The customers of `read_audience`, in its order."""
+    for (zone,), rows in audience.group_by("time_zone", maintain_order=True):
+        for start in range(0, len(rows), BATCH):
+            yield Batch(rows.slice(start, BATCH), None if zone is None else str(zone))
+
+
+def reach_batch(
+    batch: Batch, brief: Brief, source: RuleSource, offers: Offers, reach: Reach
+) -> tuple[np.ndarray, dict[str, BoolArray]]:
+    """The rows of a batch that may be contacted and are not held out, and by channel what each of the batch may get."""
+    ids = batch.rows[CUSTOMER_ID].to_list()
+    held_out = hold_out(ids, brief)  # before anything is known of anybody
+    facts = source.facts(ids)
+    allowed, rules = _judge(batch, brief, source, offers, facts)
+    reach.waterfall.remove(rules)
+    stayed = rules == STAYED
+    for group in np.unique(held_out.astype(str)).tolist():
+        here = stayed & (held_out == group)
+        reach.reachable.setdefault(group, []).extend(np.array(ids, dtype=object)[here].tolist())
+        if group != NONE:
+            reach.waterfall.remove_count(f"{_HOLDOUT_RULE}{group.upper()}", int(here.sum()))
+    return np.flatnonzero(stayed & (held_out == NONE)), allowed
+
+
+def _judge(
+    batch: Batch, brief: Brief, source: RuleSource, offers: Offers, facts: CustomerFacts
+) -> tuple[dict[str, BoolArray], np.ndarray]:
+    """By channel what each customer may get, [B, c], and [B] the rule at which he lost the last of it."""
+    now = slot_times(brief, batch.zone)[0]
+    allowed, removed_by = {}, []
+    for offer in offers.channels:
+        context = RequestContext(channel=offer.channel, taken=source.taken())
+        outcome = source.policy.evaluate_contents(facts, offer.facts, source.products, now, context)
+        allowed[offer.channel] = outcome.allowed
+        removed_by.append(outcome.rule)
+    rules = last_rule(np.concatenate(removed_by, axis=1), source.policy.rule_ids)
+    refused = source.policy.profiling_refused(facts, now)
+    return allowed, np.where((rules == STAYED) & refused, _PROFILING, rules)

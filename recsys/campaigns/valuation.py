@@ -1,0 +1,49 @@
+"""What a contact is expected to add, in conversions: by uplift, by the response model, or by the curve and the arms.
+
+A learner of uplift is asked where it surely ranks better than propensity does. Else the response model says how likely
+it is that a conversion follows from the contact itself. Where the champion has no such model, or knows nothing of the
+customer, it is the chance of any response after an impression, times the share of responses that the arms say contact
+brings.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from recsys.campaigns.source import History, Scores
+
+_CONVERSION = 2
+
+
+class Pairs(NamedTuple):
+    """n possible contacts on one channel, by customer."""
+
+    row: np.ndarray
+    """[n] int64, rising: which of the batch's customers."""
+    content: np.ndarray
+    """[n] int64: which of all creatives."""
+    customers: Sequence[str]
+    """[n] ids."""
+    products: Sequence[str]
+    """[n] ids."""
+    chance: np.ndarray
+    """[n] float64: of a response, by the curve."""
+
+
+def added_conversions(pairs: Pairs, channel: str, scores: Scores, history: History) -> np.ndarray:
+    """[n] float64: what each contact is expected to add."""
+    by_curve = pairs.chance * effect_of(history) * history.worth
+    if history.uplift is not None and history.uplift.predict is not None:
+        applications = history.uplift.predict(pairs.customers, pairs.products)
+        return applications * history.conversions_per_application
+    if scores.respond is None:
+        return by_curve
+    follows = scores.respond(pairs.row, pairs.content, channel)[:, _CONVERSION]
+    return np.where(np.isnan(follows), by_curve, follows)
+
+
+def effect_of(history: History) -> float:
+    """What a response counts: the share that contact brings, where that share is surely above zero; else all of it."""
+    share = history.share
+    return share.mean if share is not None and share.low > 0 else 1.0

@@ -1,0 +1,156 @@
+"""Affinity: a bilinear model of which products customers with such columns take up, one part a modality.
+
+Trees find it hard to see that a text about travelling goes with a travel card: that is a product of two embeddings. A
+matrix between what the customer is and what the product is says it in one number. Each modality has its own part, which
+is nothing where it is missing; and a product that nobody has touched has a place by what it is.
+
+Letters: N customers, P products, E labels, D a group's width, K the products' width.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from recsys.config import BaseConfig
+from recsys.modeling.encoding import EntityEncoding, EntityRows
+from recsys.ranking.profiles import Arrays, Profiles
+from recsys.ranking.tables import ContentTables
+from recsys.schema import FeatureKind
+
+_PREFIX = "affinity"
+_HISTORY_SIZE = 8
+_UNIT_SCALE = 8.0
+"""Directions of pooled embeddings, which are of length 1, vary little: so much more makes them the numbers' equals."""
+
+
+class AffinityConfig(BaseConfig):
+    """How the model is fitted."""
+
+    enabled: bool = True
+    labels: int = Field(default=24_000, ge=1)
+    """At most so many are drawn, by their weights."""
+    cells: int = Field(default=20_000_000, ge=1)
+    """At most so many labels times products."""
+    most_products: int = Field(default=5000, ge=1)
+    """Larger catalogues have no such model."""
+    product_directions: int = Field(default=16, ge=1)
+    """Principal directions kept of each of the products' embeddings."""
+    l2: float = Field(default=0.03, ge=0)
+    """Weight of the squares beside the mean loss of a label."""
+    iterations: int = Field(default=40, ge=1)
+    folds: int = Field(default=3, ge=2)
+    """Those who learn from its scores see scores of a model that has not seen the customer."""
+
+
+class Learned(NamedTuple):
+    """E labels to learn from."""
+
+    row: np.ndarray
+    """[E] int64 row of the customers' columns."""
+    product: np.ndarray
+    """[E] int64."""
+    weight: np.ndarray
+    """[E] float32."""
+
+
+class Affinity(NamedTuple):
+    """The fitted model."""
+
+    weights: dict[str, np.ndarray]
+    """By group of the customers' columns: [D, K] float32."""
+    products: np.ndarray
+    """[P, K] float32: what the products are."""
+    bias: np.ndarray
+    """[P] float32."""
+
+    @classmethod
+    def fit(
+        cls, blocks: Arrays, products: np.ndarray, learned: Learned, config: AffinityConfig, seed: int = 0
+    ) -> "Affinity":
+        """Full softmax over the products with squares as a penalty, by L-BFGS.
+
+        Args:
+            blocks: the customers' columns, as `customer_blocks` makes them.
+            products: [P, K] as `product_basis` makes it.
+            learned: the labels.
+            config: how.
+            seed: of the draw.
+        """
+        count = min(config.labels, max(1, config.cells // len(products)), len(learned.row))
+        chance = learned.weight.astype(np.float64) / learned.weight.sum()
+        drawn = np.random.default_rng(seed).choice(len(learned.row), count, p=chance)
+        rows, target = learned.row[drawn], torch.from_numpy(learned.product[drawn])
+        inputs = torch.from_numpy(np.concatenate([block[rows] for block in blocks.values()], axis=1))
+        basis = torch.from_numpy(products)
+        often = torch.bincount(target, minlength=len(products)).float()
+        weights = torch.zeros(inputs.shape[1], basis.shape[1], requires_grad=True)
+        bias = torch.log(often + 0.5).requires_grad_()
+        optimiser = torch.optim.LBFGS(
+            [weights, bias], max_iter=config.iterations, history_size=_HISTORY_SIZE, line_search_fn="strong_wolfe"
+        )
+
+        def loss() -> torch.Tensor:
+            optimiser.zero_grad()
+            logits = inputs @ weights @ basis.T + bias
+            value = torch.nn.functional.cross_entropy(logits, target) + config.l2 * (weights**2).sum()
+            value.backward()
+            return value
+
+        optimiser.step(loss)
+        edges = np.cumsum([block.shape[1] for block in blocks.values()])[:-1]
+        parts = np.split(weights.detach().numpy(), edges)
+        return cls(dict(zip(blocks, parts, strict=True)), products, bias.detach().numpy())
+
+    def scores(self, blocks: Arrays) -> Arrays:
+        """Name to [N, P] float32: the part of each group, centred, and the log-probability of each product."""
+        parts = {name: blocks[name] @ weights @ self.products.T for name, weights in self.weights.items()}
+        total = self.bias + sum(parts.values())
+        highest = total.max(axis=1, keepdims=True)
+        total -= highest + np.log(np.exp(total - highest).sum(axis=1, keepdims=True))
+        centred = {f"{_PREFIX}_{name}": part - part.mean(axis=1, keepdims=True) for name, part in parts.items()}
+        return {name: np.asarray(values, np.float32) for name, values in ({_PREFIX: total} | centred).items()}
+
+    def to_arrays(self) -> Arrays:
+        """Flat arrays for a safetensors file."""
+        weights = {f"{_PREFIX}.weights.{name}": np.ascontiguousarray(part) for name, part in self.weights.items()}
+        return {f"{_PREFIX}.products": self.products, f"{_PREFIX}.bias": self.bias, **weights}
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays, order: list[str]) -> "Affinity | None":
+        """The inverse of `to_arrays`, with the groups in this order; None where there is none."""
+        if f"{_PREFIX}.bias" not in arrays:
+            return None
+        found = [name for name in order if f"{_PREFIX}.weights.{name}" in arrays]
+        weights = {name: arrays[f"{_PREFIX}.weights.{name}"] for name in found}
+        return cls(weights, arrays[f"{_PREFIX}.products"], arrays[f"{_PREFIX}.bias"])
+
+
+def customer_blocks(encoding: EntityEncoding, profiles: Profiles, rows: EntityRows) -> Arrays:
+    """Group to [N, D] float32: numbers, categories one by one, presence and the embedding's directions; 0 = missing."""
+    blocks: Arrays = {}
+    place = 0  # of the next categorical column: they are in the order of the groups
+    for position, group in enumerate(encoding.groups):
+        present = rows.present[:, position, None].astype(np.float32)
+        parts = [present, rows.numeric[group.name][:, 0::2]]
+        for column in group.of_kind(FeatureKind.CATEGORICAL):
+            codes = rows.categorical[:, place]
+            parts.append((codes[:, None] == np.arange(1, len(column.vocabulary) + 1)).astype(np.float32))
+            place += 1
+        reduction = profiles.reductions.get(group.name)
+        if reduction is not None and len(reduction.directions):
+            reduced = np.nan_to_num(reduction(rows.vectors[group.name]))
+            parts.append(reduced * _UNIT_SCALE)
+        blocks[group.name] = np.concatenate(parts, axis=1, dtype=np.float32) * present
+    return blocks
+
+
+def product_basis(content: ContentTables, directions: int) -> np.ndarray:
+    """[P, K] float32: labels, numbers (0 where missing) and the strongest directions of each embedding."""
+    parts = [content.labels.toarray(), np.nan_to_num(content.numbers)]
+    for vectors in content.vectors.values():
+        left, strength, _ = np.linalg.svd(vectors, full_matrices=False)
+        kept = (left * strength)[:, :directions]
+        parts.append(kept / max(float(kept[:, :1].std()), 1e-6) if kept.shape[1] else kept)
+    return np.concatenate(parts, axis=1, dtype=np.float32)

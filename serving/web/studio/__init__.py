@@ -1,0 +1,1 @@
+"""The studio: the marketing team's pages."""

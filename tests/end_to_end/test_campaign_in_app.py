@@ -1,0 +1,64 @@
+"""A campaign in the app by the command line: it waits for the customer, is counted when he sees it, and reported."""
+
+import json
+import shutil
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from recsys.campaigns.handover import read_plan
+from serving.campaigns.desk import CampaignDesk
+from serving.settings import Settings
+from serving.store.database import open_store
+from serving.store.events import Consequences, EventRecord, EventStore
+from serving.store.facts import FactStore
+from tests.end_to_end.conftest import Planning, TrainedBank, run
+
+NOTHING = Consequences([], [], [], [])
+
+
+@pytest.fixture(scope="module")
+def waiting(values: dict[str, Any], plan_it: Planning, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plan whose app contacts are not sent."""
+    out = tmp_path_factory.mktemp("plans") / "in-app"
+    channels = [{name: value for name, value in one.items() if name != "delivery"} for one in values["channels"]]
+    assert plan_it({**values, "channels": channels, "campaign_id": "in-app"}, out) == 0
+    return out
+
+
+def test_in_app_contacts_wait_are_seen_and_reported(
+    champion: TrainedBank, waiting: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(champion.home, home)
+    campaign, plan = ("--home", home, "campaign"), read_plan(waiting)
+    assert plan.summary["in_app_channels"] == ["app"]
+    rows = plan.assignments.filter(pl.col("channel") == "app").sort("send_at")
+    assert len(rows) > 3
+    for verb in (("submit", waiting, "--author", "ann"), ("approve", waiting, "--approver", "bob")):
+        assert run(*campaign, *verb) == 0
+    assert run(*campaign, "launch", waiting, "--by", "ann") == 0
+    last = plan.assignments["send_at"].max()
+    assert run(*campaign, "dispatch", "--now", (last + timedelta(minutes=1)).isoformat()) == 0
+    seen = rows.row(0, named=True)
+    with open_store(Settings(home=home).store_url()) as store:
+        record = FactStore(store).read(seen["customer_id"], last + timedelta(minutes=1))
+        assert [offer.campaign_id for offer in record.offers] == ["in-app"]
+        impression = EventRecord(
+            "seen-1", seen["customer_id"], "impression", last, seen["product_id"], seen["content_id"], "app", "home",
+            None, "d1", 1, last, "in-app",
+        )  # fmt: skip
+        EventStore(store).add([impression], lambda _: NOTHING)
+        ends = CampaignDesk(store).get("in-app").messages
+    assert ends["in_app"] == Counter({"": len(rows) - 1})
+    sent = ends["sent"][""]
+    assert not (home / "outbox" / "app").exists()
+    capsys.readouterr()
+    assert run(*campaign, "report", waiting, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["funnel"]["delivered"] == sent
+    assert report["funnel"]["viewed"] >= 1

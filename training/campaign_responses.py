@@ -1,0 +1,49 @@
+"""The champion's response model, as the planner of campaigns asks it about contacts."""
+
+import numpy as np
+
+from recsys.decisions.scoring import Understanding
+from recsys.ranking.heads import HEADS
+from recsys.ranking.response import FIRST_PLACE
+from recsys.ranking.response_features import Exposed
+from recsys.recommender import Recommender
+from recsys.schema import PRODUCT_ID
+
+
+class Responses:
+    """Answers about the customers of one batch.
+
+    Args:
+        recommender: with a response model.
+        known: what the model knows of the B customers.
+    """
+
+    def __init__(self, recommender: Recommender, known: Understanding) -> None:
+        self._recommender = recommender
+        self._known = known
+        self._place = np.cumsum(known.known) - 1  # of each customer among those whom the model knows
+        self._owner = np.array(
+            [recommender.product_ids.index(name) for name in recommender.bundle.contents[PRODUCT_ID].to_list()]
+            if recommender.bundle.contents is not None
+            else [],
+            np.int64,
+        )
+
+    def __call__(self, row: np.ndarray, content: np.ndarray, channel: str) -> np.ndarray:
+        """[n, 3] probabilities of a click, an application and a conversion; NaN where nothing is known."""
+        found = np.full((len(row), len(HEADS)), np.nan)
+        states = self._known.states
+        here = self._known.known[row]
+        if states is None or not here.any():
+            return found
+        places = self._place[row[here]]
+        number = self._recommender.reader.channel_index(channel)
+        exposed = Exposed(
+            places,
+            self._owner[content[here]],
+            content[here],
+            np.full(len(places), number, np.int64),
+            np.full(len(places), FIRST_PLACE, np.float32),
+        )
+        found[here] = self._recommender.responses(states, exposed)  # type: ignore[arg-type]
+        return found

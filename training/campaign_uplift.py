@@ -1,0 +1,90 @@
+"""What the randomised history of a dataset teaches of uplift, as the planner of campaigns uses it.
+
+Learners are trained and compared on at most MOST_CUSTOMERS customers, so that neither time nor memory grows with the
+bank; where one of them wins, it is asked about the few products of each customer that the model likes best.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from recsys.campaigns.source import Uplift
+from recsys.campaigns.uplift import HistoryConfig, UpliftChoice, choose_learner, trials, with_features
+from recsys.data.contract import Dataset
+from recsys.features.consent import Consent, Purpose
+from recsys.policy.pack import CreditPolicy
+from recsys.schema import CUSTOMER_ID, EVENT_TIMESTAMP, PRODUCT_ID, Table
+
+MOST_CUSTOMERS: Final = 20_000
+MOST_REQUESTS: Final = 20_000
+_VALIDATION: Final = 0.3
+"""Share of the history, its end, on which learners are compared."""
+_NEEDED: Final = ("request_id", "propensity", "channel", "arm")
+
+
+def learn_uplift(dataset: Dataset, as_of: datetime, credit: CreditPolicy, seed: int = 0) -> Uplift:
+    """Compares learners of uplift with propensity; see `recsys.campaigns.uplift.choose`."""
+    missing = [name for name in _NEEDED if name not in dataset.columns(Table.EVENTS)]
+    if missing:
+        why = f"the history has no randomised contacts: its events have no {', '.join(missing)}"
+        return Uplift("propensity", why, "propensity", {}, None)
+    return _Learning(dataset, as_of, credit).uplift(seed)
+
+
+class _Learning:
+    def __init__(self, dataset: Dataset, as_of: datetime, credit: CreditPolicy) -> None:
+        self._dataset = dataset
+        self._as_of = as_of
+        refused = {*credit.protected_columns, *credit.proxy_columns}
+        self._customers = _latest(dataset, Table.CUSTOMERS, CUSTOMER_ID, as_of, refused)
+        self._products = _latest(dataset, Table.PRODUCTS, PRODUCT_ID, as_of, set())
+        ids = self._customers[CUSTOMER_ID]
+        self._sample = ids if len(ids) <= MOST_CUSTOMERS else ids.sample(MOST_CUSTOMERS, seed=0)
+        self._events = self._events_of(self._sample)
+        self._choice: UpliftChoice | None = None
+
+    def uplift(self, seed: int) -> Uplift:
+        config = HistoryConfig(most_requests=MOST_REQUESTS, seed=seed)
+        if "segment" not in self._customers.columns:
+            strata = tuple(name for name in config.strata if name != "segment")
+            config = config.model_copy(update={"strata": strata})
+        found = trials(self._events, self._customers, config)
+        if found.is_empty():
+            why = "the history has no randomised contacts: no impression was logged with its propensity"
+            return Uplift("propensity", why, "propensity", {}, None)
+        rows, names = with_features(found, self._events, self._customers, self._products)
+        first, last = found["at"].min(), found["at"].max()
+        assert isinstance(first, datetime) and isinstance(last, datetime)  # noqa: S101, PT018 - there are rows
+        start = last - (last - first) * _VALIDATION
+        choice = self._choice = choose_learner(rows, names, start, config.horizon_days, seed)
+        qini = {name: interval._asdict() for name, interval in choice.qini.items()}
+        predict = self.predict if choice.method == "uplift" else None
+        return Uplift(choice.method, choice.reason, choice.learner, qini, predict)
+
+    def predict(self, customers: Sequence[str], products: Sequence[str]) -> np.ndarray:
+        """[n] what one contact about a product now adds to the chance of an application for it."""
+        assert self._choice is not None  # noqa: S101 - it is what `uplift` gave out
+        pairs = pl.DataFrame(
+            {CUSTOMER_ID: pl.Series(customers, dtype=pl.String), PRODUCT_ID: pl.Series(products, dtype=pl.String)}
+        ).with_columns(pl.lit(self._as_of + timedelta(seconds=1)).cast(pl.Datetime("us", "UTC")).alias("at"))
+        events = self._events_of(pairs[CUSTOMER_ID].unique())
+        rows, _ = with_features(pairs, events, self._customers, self._products, everybody=self._events)
+        return self._choice.predict(rows.with_columns(pl.col(self._choice.features).cast(pl.Float64)))
+
+    def _events_of(self, customers: pl.Series) -> pl.DataFrame:
+        log = self._dataset.scan(Table.EVENTS).filter(pl.col(EVENT_TIMESTAMP) <= self._as_of)
+        mine = log.join(pl.LazyFrame({CUSTOMER_ID: customers}), on=CUSTOMER_ID, how="semi")
+        return Consent(self._dataset).keep_now(mine, Purpose.PROFILING).collect(engine="streaming")
+
+
+def _latest(dataset: Dataset, table: Table, key: str, as_of: datetime, refused: set[str]) -> pl.DataFrame:
+    """One row each, as it was at `as_of`, without columns that no model may read."""
+    rows = dataset.scan(table).filter(pl.col(EVENT_TIMESTAMP) <= as_of)
+    left_out = refused | {key, EVENT_TIMESTAMP}
+    names = [name for name in rows.collect_schema().names() if name not in left_out]
+    latest = rows.group_by(key).agg(pl.col(names).sort_by(EVENT_TIMESTAMP).last()).sort(key)
+    found = latest.collect(engine="streaming")
+    return found if table is not Table.PRODUCTS or "category" in names else found.with_columns(category=pl.lit(""))
