@@ -34,7 +34,17 @@ from serving.process import settle
 from serving.rate_limits import make_rate_limiter
 from serving.reading import AnswerSources, CustomerReader
 from serving.reload import Reloader, poll_forever
-from serving.routes import audit, campaigns, catalogue, consents, decisions, events, health, recommendations
+from serving.routes import (
+    audit,
+    campaigns,
+    catalogue,
+    catalogue_reads,
+    consents,
+    decisions,
+    events,
+    health,
+    recommendations,
+)
 from serving.schemas_catalogue import MAX_PUT_BYTES
 from serving.settings import Mode, Settings, read_settings
 from serving.store.database import StoreError
@@ -108,7 +118,7 @@ def create_app(
     app.state.deprecations = DEPRECATIONS
     protect(app, settings, metrics, tracer)
     install_problem_handlers(app)
-    for module in (recommendations, decisions, events, consents, catalogue, campaigns, audit, health):
+    for module in (recommendations, decisions, events, consents, catalogue, catalogue_reads, campaigns, audit, health):
         app.include_router(module.router)
     for router in page.LOCAL if settings.mode is Mode.LOCAL else page.PRODUCTION:
         app.include_router(router)

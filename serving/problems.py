@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from serving.headers import PRIVATE
 
+_COMPONENT: Final = "#/components/schemas/{model}"
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 5
 """When an app may ask again after a failure that passes."""
@@ -59,21 +60,30 @@ class ProblemError(Exception):
 def problem_responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     """The OpenAPI description of the problems that a route answers with."""
     return {
-        int(status): {"description": status.phrase, "content": {MEDIA_TYPE: {"schema": problem_schema()}}}
+        int(status): {
+            "description": status.phrase,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": _COMPONENT.format(model="Problem")}}},
+        }
         for status in statuses
     }
 
 
-def problem_schema() -> dict[str, Any]:
-    """The JSON schema of a problem, with nothing to refer to."""
-    schema = Problem.model_json_schema()
-    finding = schema.pop("$defs")["Finding"]
-    schema["properties"]["errors"] = {"type": "array", "items": finding}
-    return schema
+def problem_schemas() -> dict[str, Any]:
+    """The schemas that `problem_responses` refers to; FastAPI describes only what routes return."""
+    schema = Problem.model_json_schema(ref_template=_COMPONENT)
+    return {**schema.pop("$defs"), "Problem": schema}
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Turns every error of the app into a problem."""
+    """Turns every error of the app into a problem, and describes it."""
+    describe = app.openapi
+
+    def described() -> dict[str, Any]:
+        document = describe()
+        document["components"]["schemas"] |= problem_schemas()
+        return document
+
+    app.openapi = described  # type: ignore[method-assign]
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)

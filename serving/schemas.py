@@ -120,8 +120,40 @@ class Versions(WireModel):
     features: str
 
 
+EXAMPLE_ANSWER: Final[dict[str, Any]] = {
+    "request_id": "b3b0c3fcd0b84a4ea2f0b2a1b7ad1c52",
+    "decision_id": "5f0c6d6e7c1e4ac7a3cf4b6f4b3f2a10",
+    "mode": "personalised",
+    "missing_modalities": [],
+    "suitability": "valid",
+    "locale_served": "en",
+    "versions": {"model": "b433d3acee9e@1", "policy": "bank@2026.1", "features": "8d34350dd29463d2"},
+    "generated_at": "2026-05-04T09:30:00Z",
+    "placements": [
+        {
+            "name": "banner",
+            "items": [
+                {
+                    "rank": 1,
+                    "product_id": "p0075",
+                    "content_id": "a00175",
+                    "title": "Put your money to work. No drama",
+                    "score": 3.063,
+                    "reasons": [{"code": "IMAGE", "text": "Because of pictures that you liked"}],
+                    "tracking_token": "Dh50t_lzJFzq",
+                }
+            ],
+            "removed_count": 8,
+            "next_cursor": "kTr3x0yLq1",
+        }
+    ],
+}
+
+
 class RecommendationResponse(WireModel):
     """The answer. No product and no creative is in it twice."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_ANSWER]})
 
     request_id: str
     decision_id: str

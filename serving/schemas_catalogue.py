@@ -114,3 +114,55 @@ class ItemPut(WireModel):
     revision: int = Field(description="Of the catalogue; rises with every change")
     changed_at: datetime
     live: bool = Field(description="Whether this worker shows it already; if not, it is held back until it does")
+
+
+class ProductOut(WireModel):
+    """A product as people see it."""
+
+    product_id: str = Field(examples=["p0007"])
+    name: str | None
+    category: str | None
+    description: str | None
+    currency: str | None
+    rate: float | None
+    fee: float | None
+    min_amount: float | None
+    term_months: float | None
+    issuer_risk: str | None
+    bank_risk: str | None
+    is_credit: bool | None
+    status: str | None
+    image: str | None = Field(description="Where its picture is", examples=["/v1/catalogue/products/p0007/image"])
+    changed_at: str | None
+
+
+class ContentOut(WireModel):
+    """A creative as people see it."""
+
+    content_id: str = Field(examples=["a00012"])
+    product_id: str
+    headline: str | None
+    body: str | None
+    call_to_action: str | None
+    disclaimer: str | None
+    tone: str | None
+    language: str | None
+    channel: str | None
+    ai_generated: bool | None
+    status: str | None
+    image: str | None = Field(description="Where its picture is", examples=["/v1/catalogue/contents/a00012/image"])
+    changed_at: str | None
+
+
+class ProductList(WireModel):
+    """Some products."""
+
+    items: list[ProductOut]
+    next_cursor: str | None = Field(description="For the next page; none after the last")
+
+
+class ContentList(WireModel):
+    """Some creatives."""
+
+    items: list[ContentOut]
+    next_cursor: str | None = Field(description="For the next page; none after the last")

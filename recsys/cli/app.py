@@ -21,6 +21,7 @@ from recsys.cli.export_events import export_events
 from recsys.cli.fairness import fairness
 from recsys.cli.faithfulness import faithfulness
 from recsys.cli.model_card import model_card
+from recsys.cli.openapi import openapi
 from recsys.cli.people import People, TrainerOption
 from recsys.cli.promote import promote
 from recsys.cli.quarantine import quarantine
@@ -62,6 +63,7 @@ app.command("model-card")(model_card)
 app.command()(promote)
 app.command()(faithfulness)
 app.command()(retention)
+app.command()(openapi)
 
 
 @app.callback()

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import StringConstraints
 
 from serving.dependencies import Reader, ServicesDep, one_customer
@@ -38,6 +38,7 @@ async def more_items(
     decision_id: DecisionPath,
     cursor: CursorQuery,
     request: Request,
+    response: Response,
     principal: Reader,
     services: ServicesDep,
     limit: LimitQuery = None,
@@ -60,9 +61,11 @@ async def more_items(
     await one_customer(request, principal, decision.customer_id, services)
     place = _require_cursor(services.pager.read_cursor(cursor, decision_id, decision.customer_id))
     try:
-        return await services.pager.page(decision, place, limit, request.state.request_id)
+        found = await services.pager.page(decision, place, limit, request.state.request_id)
     except EndedRankingError as error:
         raise ProblemError(HTTPStatus.GONE, f"this ranking cannot be gone on with: {error}") from error
+    response.headers["Content-Language"] = found.locale_served
+    return found
 
 
 def _require_cursor(cursor: Cursor | None) -> Cursor:
