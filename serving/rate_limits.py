@@ -9,7 +9,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from http import HTTPStatus
 from time import time
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from fastapi import Request
 from limits.aio.storage import RedisStorage
@@ -100,7 +100,8 @@ class RedisCounter:
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._storage.bridge.storage.aclose()
+        bridge: Any = self._storage.bridge  # its base class does not name the connection
+        await bridge.storage.aclose()
 
 
 class Quotas(NamedTuple):

@@ -1,0 +1,1 @@
+"""Worked examples of using the API; tests run them."""
