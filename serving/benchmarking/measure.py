@@ -87,7 +87,8 @@ class StoreReport(NamedTuple):
             one: Measured = getattr(self, name)
             timings = {str(count): timing._asdict() for count, timing in one.timings.items()}
             rounds = {str(count): [timing._asdict() for timing in each] for count, each in one.rounds.items()}
-            found[name] = {**one._asdict(), "timings": timings, "rounds": rounds}
+            cpu = {str(count): ms for count, ms in one.cpu_ms.items()}
+            found[name] = {**one._asdict(), "timings": timings, "rounds": rounds, "cpu_ms": cpu}
         found["overload_p99_times"] = self.overload.p99 / self.unloaded_p99
         return found
 

@@ -14,6 +14,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from recsys.decisions.answer import Decision, PlacementDecision, RankedItem
@@ -27,6 +28,7 @@ from serving.settings import Settings
 from serving.testing import SIGNING_KEY, Service, event, token_of
 from serving.tracing import NoTracer, OtlpTracer, make_tracer
 
+KEY = SecretStr(SIGNING_KEY)
 COUNTING = """
 import sys
 from serving.exposition import exposition
@@ -45,7 +47,7 @@ sys.stdin.read()
 def log(tmp_path: Path) -> Iterator[Any]:
     """The lines that the service writes in production, as JSON."""
     root, before = logging.getLogger(), (logging.getLogger().handlers, logging.getLogger().level)
-    configure_logs(Settings(home=tmp_path, secret=SIGNING_KEY, json_logs=True))
+    configure_logs(Settings(home=tmp_path, secret=KEY, json_logs=True))
     path = tmp_path / "log.jsonl"
     handler = logging.FileHandler(path)
     handler.setFormatter(root.handlers[0].formatter)
@@ -96,8 +98,8 @@ def test_log_lines_are_one_line_each() -> None:
 
 
 def test_traces_are_off_unless_an_endpoint_is_set(tmp_path: Path) -> None:
-    assert isinstance(make_tracer(Settings(home=tmp_path, secret=SIGNING_KEY)), NoTracer)
-    on = make_tracer(Settings(home=tmp_path, secret=SIGNING_KEY, otlp_endpoint="http://127.0.0.1:1/v1/traces"))
+    assert isinstance(make_tracer(Settings(home=tmp_path, secret=KEY)), NoTracer)
+    on = make_tracer(Settings(home=tmp_path, secret=KEY, otlp_endpoint="http://127.0.0.1:1/v1/traces"))
     assert isinstance(on, OtlpTracer)
 
 
