@@ -2,17 +2,16 @@
 
 from fastapi import Depends, FastAPI
 
-from serving.settings import Mode, Settings
+from serving.settings import Settings
 from serving.web.local import own_site
 from serving.web.studio import builder, copydesk, door, overview, results
 from serving.web.studio.session import Sessions, install_login
 
 
 def install_studio(app: FastAPI, settings: Settings) -> None:
-    """The pages at `/studio`; on a local server not for scripts of other sites."""
+    """The pages at `/studio`."""
     app.state.sessions = Sessions(settings.signing_key())
     app.state.studio_settings = settings
     install_login(app)
-    guard = [Depends(own_site)] if settings.mode is Mode.LOCAL else []
     for module in (door, builder, results, copydesk, overview):
-        app.include_router(module.router, dependencies=guard)
+        app.include_router(module.router, dependencies=[Depends(own_site)])
