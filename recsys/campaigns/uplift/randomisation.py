@@ -51,8 +51,8 @@ def check_randomisation(
     count, positives = int(treated.sum()), int(outcome.sum())
     others = len(treated) - count
     if min(count, others) < _LEAST or positives < _LEAST_OUTCOMES:
-        found = f"{count} treated, {others} not, {positives} outcomes"
-        reason = f"too little to learn from ({found}; {_LEAST} of each and {_LEAST_OUTCOMES} outcomes are needed)"
+        counts = f"{count} treated, {others} not, {positives} outcomes"
+        reason = f"too little to learn from ({counts}; {_LEAST} of each and {_LEAST_OUTCOMES} outcomes are needed)"
         return RandomisationCheck(count, others, positives, 0.0, {}, [reason])
     z = float((treated - propensity).sum() / np.sqrt((propensity * (1 - propensity)).sum()))
     weights = np.where(treated, 1 / propensity, 1 / (1 - propensity))
