@@ -44,6 +44,7 @@ _VECTORS = "vectors.safetensors"
 _TABLES = "item_tables.safetensors"
 _RANKER = "ranker.txt"
 _INTEREST = "interest.txt"
+_COLD = "cold.txt"
 _RESPONSE_TABLES = "response_items.safetensors"
 _COLD_TABLES = "cold.safetensors"
 _INTEREST_TABLES = "interest.safetensors"
@@ -143,6 +144,7 @@ class Bundle(NamedTuple):
                 save_arrays(self.ranking.interest.to_arrays(), temporary / _INTEREST_TABLES)
         if self.cold is not None:
             save_arrays(self.cold.tables.to_arrays(), temporary / _COLD_TABLES)
+            (temporary / _COLD).write_text(self.cold.model.text)
         if self.contents is not None and self.content_popularity is not None:
             self.contents.write_parquet(temporary / "contents.parquet")
             _save_popularity(self.content_popularity, temporary / "content_popularity.safetensors")
@@ -209,7 +211,8 @@ def _load_ranking(folder: Path, manifest: BundleManifest) -> Ranking | None:
 def _load_cold(folder: Path, config: ColdConfig | None) -> ColdRanker | None:
     if config is None:
         return None
-    return ColdRanker(ColdTables.from_arrays(load_arrays(folder / _COLD_TABLES)), config)
+    tables = ColdTables.from_arrays(load_arrays(folder / _COLD_TABLES))
+    return ColdRanker(tables, BoostedRanker((folder / _COLD).read_text()), config)
 
 
 def _load_response(folder: Path, manifest: BundleManifest) -> ResponseModel | None:

@@ -33,10 +33,14 @@ class ColdRecipe(BaseConfig):
     """With fewer touched products there is nothing to drill on."""
     most: int = Field(default=5000, ge=10)
     """Larger catalogues have none: it solves dense [P, P] systems."""
-    drills: int = Field(default=4, ge=1)
-    """Draws of known products that play the new ones."""
-    population: int = Field(default=5_000, ge=10)
+    folds: int = Field(default=6, ge=2)
+    population: int = Field(default=20_000, ge=10)
     """Customers whose products are looked at."""
+    customers: int = Field(default=300, ge=10)
+    """Of those, asked about the new products of each fold."""
+    without_history: float = Field(default=0.1, ge=0, le=1)
+    """Share of them whose history is taken away: somebody new asks about something new."""
+    trees: BoostedConfig = BoostedConfig(leaves=31, rounds=200, min_rows_in_leaf=200, feature_share=0.5)
     seed: int = 0
 
 

@@ -1,9 +1,9 @@
 """Products that nobody has touched yet, ranked among themselves from their content alone.
 
-What customers did with the known products is smoothed to its low-rank part and carried over to new ones by kernel ridge
-regression from content: popularity and taste at once, since who takes up much counts much. All of it comes to one
-matrix from known to new products, which is summed over everything that a customer ever took up. C new products, P
-products in all, W known ones, B customers.
+What customers did with other products is carried over to a new one by kernel ridge regression from content, in three
+kernels; so are its popularity and the low-rank part of what customers like. A boosted ranker weighs these guesses,
+which rest on everything that a customer ever took up. It learns from a drill: some of the known products are treated as
+if nobody had touched them, and customers are asked about those. C new products, W known ones, B customers.
 """
 
 from typing import NamedTuple
@@ -12,64 +12,132 @@ import numpy as np
 from pydantic import Field
 
 from recsys.config import BaseConfig
+from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.tables import Arrays, ContentTables
 
+_NEAREST = 10
 _SHARPNESS = 0.5
 """Of the kernels of embeddings: exp((cosine - 1) / _SHARPNESS)."""
+_WIDTH = 0.45
+"""Of the kernel of numbers, in standard deviations."""
 _LABELS = 0.3
 """Weight of the labels in a kernel."""
-_WIDE, _NARROW = 0.7, 0.15
-"""Widths of the kernels of numbers, in standard deviations."""
-_ALONE = 0.5
-"""Weight of the embeddings and labels apart from the numbers."""
 _RIDGE = 1.0
 _FACTORS = 32
 
 
 class ColdConfig(BaseConfig):
-    """What the kernel of content listens to: chosen on validation."""
+    """What the ranker of new products reads, as it was fitted."""
 
-    sources: dict[str, float] = Field(default_factory=dict)
-    """Group of embeddings to its weight; one that is not named has the weight 1."""
-    numbers: bool = True
-    """Whether products far apart in their numbers are unlike each other."""
-    validation: float = Field(default=0.0, ge=0, le=1)
-    """NDCG@10 in the drill with these settings."""
+    rounds: int = Field(ge=1)
+    features: tuple[str, ...]
 
 
 class ColdTables(NamedTuple):
-    """What the known products say of the new ones."""
+    """What content says of C new products, given W known ones and what customers did with those."""
 
+    warm: np.ndarray
+    """[W] int64 rows of the catalogue."""
     cold: np.ndarray
     """[C] int64 rows of the catalogue."""
-    carry: np.ndarray
-    """[P, C] float32: what a customer's having a product says of each new one; 0 for products that are new."""
-    popularity: np.ndarray
-    """[C] float32: the same of an average customer."""
+    carry: Arrays
+    """Kernel to [W, C] float32: what a customer's having a known product says of each new one."""
+    popularity: Arrays
+    """Kernel to [C] float32: the log count that content lets expect."""
+    factors: np.ndarray
+    """[W, F] float32 right singular vectors of the customers' products."""
+    similar: Arrays
+    """Source of content to [W, C] float32 cosines."""
+    numbers: np.ndarray
+    """[P, N] float32, NaN where missing: of all products."""
+    counts: np.ndarray
+    """[W] float32 log counts of the known products."""
 
     @classmethod
-    def fit(cls, kernel: np.ndarray, known: "KnownProducts", cold: np.ndarray) -> "ColdTables":
-        """Solves the ridge regression.
+    def fit(cls, content: ContentTables, matrix: np.ndarray, warm: np.ndarray, cold: np.ndarray) -> "ColdTables":
+        """Solves the ridge regressions.
 
         Args:
-            kernel: [P, P] of the content of all products.
-            known: what customers did with the others.
-            cold: [C] rows of the new ones.
+            content: of all P products.
+            matrix: [U, P] float32 of zeros and ones: what customers have touched.
+            warm: [W] rows of the known products.
+            cold: [C] rows of the new ones; what `matrix` says of them is not looked at.
         """
-        warm = known.products
-        regularised = kernel[np.ix_(warm, warm)] + _RIDGE * np.eye(len(warm), dtype=np.float32)
-        solved = np.linalg.solve(regularised, kernel[np.ix_(warm, cold)])
-        carry = np.zeros((len(kernel), len(cold)), np.float32)
-        carry[warm] = known.factors @ (known.factors.T @ solved)
-        return cls(cold, carry, (known.mean @ carry[warm]).astype(np.float32))
+        known = matrix[:, warm]
+        counts = np.log1p(known.sum(axis=0))
+        carry = {
+            name: np.linalg.solve(
+                kernel[np.ix_(warm, warm)] + _RIDGE * np.eye(len(warm), dtype=np.float32), kernel[np.ix_(warm, cold)]
+            ).astype(np.float32)
+            for name, kernel in _kernels(content).items()
+        }
+        share = known / np.sqrt(np.maximum(known.sum(axis=1, keepdims=True), 1))
+        _, vectors = np.linalg.eigh(share.T @ share)  # of the right singular vectors, the strongest come last
+        return cls(
+            warm=warm,
+            cold=cold,
+            carry=carry,
+            popularity={
+                name: np.asarray(counts.mean() + (counts - counts.mean()) @ way, np.float32)
+                for name, way in carry.items()
+            },
+            factors=np.ascontiguousarray(vectors[:, -_FACTORS:], np.float32),
+            similar={name: np.ascontiguousarray(sim[np.ix_(warm, cold)]) for name, sim in _similarities(content)},
+            numbers=content.numbers,
+            counts=counts.astype(np.float32),
+        )
 
-    def score(self, had: np.ndarray) -> np.ndarray:
-        """[B, C] float32 for customers who took up [B, P] products (zeros and ones)."""
-        return had @ self.carry + self.popularity
+    def nearest(self) -> Arrays:
+        """Source of content to [at most 10, C] int64: of each new product, the known ones that are most like it."""
+        return {name: np.argsort(-cosines, axis=0, kind="stable")[:_NEAREST] for name, cosines in self.similar.items()}
+
+    def features(self, had: np.ndarray, nearest: Arrays | None = None) -> tuple[list[str], np.ndarray]:
+        """Names, and [B, C, F] float32.
+
+        Args:
+            had: [B, P] zeros and ones: the products that customers ever took up.
+            nearest: what `nearest` says, where it is known already.
+        """
+        own = had[:, self.warm]
+        number = own.sum(axis=1, keepdims=True)
+        mean, share = own / np.maximum(number, 1), own / np.sqrt(np.maximum(number, 1))
+        smooth = (share @ self.factors) @ self.factors.T
+        columns: Arrays = {"history": np.broadcast_to(np.log1p(number), (len(had), len(self.cold)))}
+        for name, way in self.carry.items():
+            carried = own @ way
+            columns[f"mean_{name}"] = mean @ way
+            columns[f"smooth_{name}"] = smooth @ way
+            columns[f"standing_{name}"] = _standardised(carried)
+            columns[f"popularity_{name}"] = np.broadcast_to(self.popularity[name], carried.shape)
+        for name, near in (self.nearest() if nearest is None else nearest).items():
+            columns[f"similar_{name}"] = mean @ self.similar[name]
+            columns[f"nearest_{name}"] = own[:, near].mean(axis=1)
+            columns[f"nearest_popularity_{name}"] = np.broadcast_to(
+                self.counts[near].mean(axis=0), (len(had), len(self.cold))
+            )
+        columns |= self._number_columns(had)
+        return list(columns), np.stack([np.asarray(values, np.float32) for values in columns.values()], axis=2)
+
+    def _number_columns(self, had: np.ndarray) -> Arrays:
+        """Each number of a new product, and how far it is from the mean of what the customer had."""
+        columns: Arrays = {}
+        for place, values in enumerate(self.numbers.T):
+            known = np.isfinite(values)
+            count = had[:, known].sum(axis=1)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                mean = np.where(count > 0, had[:, known] @ values[known] / count, np.nan)
+            new = values[self.cold][None, :]
+            columns[f"number_{place}"] = np.broadcast_to(new, (len(had), len(self.cold)))
+            columns[f"number_{place}_from_mean"] = new - mean[:, None]
+            columns[f"number_{place}_distance"] = np.abs(new - mean[:, None])
+        return columns
 
     def to_arrays(self) -> Arrays:
         """Flat arrays for a safetensors file."""
-        return {name: np.ascontiguousarray(values) for name, values in self._asdict().items()}
+        arrays = {name: getattr(self, name) for name in ("warm", "cold", "factors", "numbers", "counts")}
+        for group in ("carry", "popularity", "similar"):
+            arrays |= {f"{group}.{name}": values for name, values in getattr(self, group).items()}
+        return {name: np.ascontiguousarray(values) for name, values in arrays.items()}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> "ColdTables":
@@ -78,41 +146,35 @@ class ColdTables(NamedTuple):
         Raises:
             KeyError: an array is missing.
         """
-        return cls(*(arrays[name] for name in cls._fields))
 
+        def group(prefix: str) -> Arrays:
+            return {key.removeprefix(prefix): arrays[key] for key in sorted(arrays) if key.startswith(prefix)}
 
-class KnownProducts(NamedTuple):
-    """What customers did with W known products, as far as it has low rank."""
-
-    products: np.ndarray
-    """[W] int64 rows of the catalogue."""
-    factors: np.ndarray
-    """[W, F] float32: the right singular vectors, an orthonormal base."""
-    mean: np.ndarray
-    """[W] float32: the share of customers who took each up."""
-
-    @classmethod
-    def fit(cls, matrix: np.ndarray, products: np.ndarray) -> "KnownProducts":
-        """Reads them off [U, P] zeros and ones; the columns of other products are not looked at."""
-        known = matrix[:, products]
-        _, vectors = np.linalg.eigh(known.T @ known)  # the strongest come last
-        return cls(products, np.ascontiguousarray(vectors[:, -_FACTORS:], np.float32), known.mean(axis=0))
+        return cls(
+            arrays["warm"], arrays["cold"], group("carry."), group("popularity."), arrays["factors"],
+            group("similar."), arrays["numbers"], arrays["counts"],
+        )  # fmt: skip
 
 
 class ColdRanker:
     """Puts new products in order among themselves."""
 
-    def __init__(self, tables: ColdTables, config: ColdConfig) -> None:
+    def __init__(self, tables: ColdTables, model: BoostedRanker, config: ColdConfig) -> None:
         self.tables = tables
+        self.model = model
         self.config = config
+        self._nearest = tables.nearest()
 
     def score(self, ever: np.ndarray) -> np.ndarray:
-        """[B, C] float32, higher is better.
+        """[B, C] float32 log-odds.
 
         Args:
             ever: [B, K] int64 rows of the products that each customer ever took up, -1 = none.
         """
-        return self.tables.score(had_products(ever, len(self.tables.carry)))
+        names, values = self.tables.features(had_products(ever, len(self.tables.numbers)), self._nearest)
+        place = {name: column for column, name in enumerate(names)}
+        flat = values[:, :, [place[name] for name in self.config.features]].reshape(-1, len(self.config.features))
+        return self.model.predict(flat, self.config.rounds).reshape(values.shape[:2])
 
     def reorder(self, ever: np.ndarray, scores: np.ndarray, allowed: np.ndarray | None) -> np.ndarray:
         """The same [B, P] scores, with those of the new products handed out among themselves by `score`.
@@ -143,17 +205,24 @@ def had_products(ever: np.ndarray, products: int) -> np.ndarray:
     return had
 
 
-def content_kernel(content: ContentTables, config: ColdConfig) -> np.ndarray:
-    """[P, P] float32: how alike products are."""
-    alike = _LABELS * (content.labels @ content.labels.T).toarray()
-    for name, vectors in content.vectors.items():
-        weight = config.sources.get(name, 1.0)
-        if weight:
-            alike = alike + weight * np.exp((vectors @ vectors.T - 1) / _SHARPNESS)
-    if not (config.numbers and content.numbers.shape[1]):
-        return np.asarray((1 + _ALONE) * alike + 1, np.float32)
-    apart = np.zeros_like(alike)
-    for values in np.nan_to_num(content.numbers).T:
-        apart += (values[:, None] - values[None, :]) ** 2 / content.numbers.shape[1]
-    wide, narrow = (np.exp(-apart / (2 * width**2)) for width in (_WIDE, _NARROW))
-    return np.asarray(wide * (1 + alike) + narrow + _ALONE * alike, np.float32)
+def _kernels(content: ContentTables) -> Arrays:
+    """Name to [P, P] float32."""
+    numbers = np.nan_to_num(content.numbers)
+    apart = ((numbers[:, None, :] - numbers[None, :, :]) ** 2).sum(axis=2)
+    near = np.exp(-apart / (2 * _WIDTH**2 * max(numbers.shape[1], 1))).astype(np.float32)
+    labels = _LABELS * (content.labels @ content.labels.T).toarray()
+    cosines = [vectors @ vectors.T for vectors in content.vectors.values()]
+    nothing = np.zeros_like(near)
+    linear = sum(cosines, nothing) + labels
+    round_ = sum((np.exp((cosine - 1) / _SHARPNESS) for cosine in cosines), nothing) + labels
+    return {"linear": linear + near, "round": round_ + near, "product": near * (1 + round_)}
+
+
+def _similarities(content: ContentTables) -> list[tuple[str, np.ndarray]]:
+    """Source to [P, P] float32 cosines."""
+    found = [(name, vectors @ vectors.T) for name, vectors in content.vectors.items()]
+    return [*found, ("labels", (content.labels @ content.labels.T).toarray())]
+
+
+def _standardised(rows: np.ndarray) -> np.ndarray:
+    return (rows - rows.mean(axis=1, keepdims=True)) / (rows.std(axis=1, keepdims=True) + 1e-9)

@@ -16,6 +16,7 @@ from scipy.sparse import csr_array
 from recsys.data.contract import Dataset
 from recsys.data.splits import Part
 from recsys.metrics.ranking import ranking_metrics, top_k
+from recsys.ranking.cold import ColdRanker
 from recsys.ranking.neighbours import interaction_matrix
 from recsys.ranking.tables import ContentTables
 from training.cold import fit_ranker
@@ -24,6 +25,8 @@ from training.dataset import DatasetBuilder, load_catalogue
 from training.item_tables import read_sequences
 from training.ranking_config import ColdRecipe
 
+_CUSTOMERS = 100
+"""Whose scores are computed at once."""
 _PARTS = (Part.TRAIN, Part.VALIDATION, Part.TEST)
 
 
@@ -47,7 +50,7 @@ def measure(content: ContentTables, matrix: np.ndarray, new: np.ndarray) -> dict
     before[:, new] = 0
     popular = matrix[:, new].sum(axis=0, keepdims=True).repeat(len(matrix), axis=0)
     scores = {
-        "ranker of new products": fit_ranker(content, before, ColdRecipe()).tables.score(before),
+        "ranker of new products": _ranked(fit_ranker(content, csr_array(before), ColdRecipe()), before, new),
         "content ridge": _content_ridge(content, before, new),
         "true popularity": popular,
         "random": np.random.default_rng(0).random(popular.shape),
@@ -58,6 +61,16 @@ def measure(content: ContentTables, matrix: np.ndarray, new: np.ndarray) -> dict
     return {
         name: float(ranking_metrics(top_k(rows[asked], 10), answers, 10).ndcg.mean()) for name, rows in scores.items()
     }
+
+
+def _ranked(ranker: ColdRanker, before: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """[U, N] scores of the products `new`, [N] in ascending order, by what each customer took up before."""
+    known = [np.flatnonzero(row) for row in before]
+    ever = np.full((len(before), max(map(len, known))), -1)
+    for row, products in zip(ever, known, strict=True):
+        row[: len(products)] = products
+    parts = [ranker.score(ever[start : start + _CUSTOMERS]) for start in range(0, len(ever), _CUSTOMERS)]
+    return np.concatenate(parts)[:, np.searchsorted(ranker.tables.cold, new)]
 
 
 def _content_ridge(content: ContentTables, before: np.ndarray, new: np.ndarray) -> np.ndarray:

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from recsys.bundle import Bundle
 from recsys.errors import ModelError
 from recsys.ranking.boosted import BoostedConfig, BoostedRanker, RankingRows
-from recsys.ranking.cold import ColdConfig, ColdRanker, ColdTables
 from recsys.ranking.features import Asked
+from recsys.ranking.tables import ContentTables
 from recsys.recommender import CustomerStates, Recommender
 from recsys.schema import Kind
+from tests.ranking.worlds import unit_rows
 from tests.training.carousel import (
     AGREEING,
     PRODUCTS,
@@ -24,7 +26,8 @@ from tests.training.carousel import (
     answered,
     build_carousel,
 )
-from training.cold import with_cold
+from training.cold import fit_ranker, with_cold
+from training.ranking_config import ColdRecipe
 from training.scoring import metrics_of, read_queries, recommender_scores
 from training.second_stage import SecondStage
 
@@ -234,20 +237,25 @@ class TestNewProducts:
     def test_it_goes_through_the_bundle_and_reads_all_that_a_customer_took_up(
         self, bundle: Bundle, recommender: Recommender, states: CustomerStates, tmp_path: Path
     ) -> None:
-        rng = np.random.default_rng(0)
-        cold = np.array([1, 4, 6])
-        carry = rng.standard_normal((len(recommender.product_ids), 3)).astype(np.float32)
-        carry[cold] = 0
-        tables = ColdTables(cold, carry, np.array([0.3, 0.1, 0.2], np.float32))
-        with_cold(bundle, ColdRanker(tables, ColdConfig(sources={"text": 0.3}))).save(tmp_path / "bundle")
+        cold, products = np.array([1, 4, 6]), len(recommender.product_ids)
+        matrix = np.random.default_rng(0).integers(0, 2, (60, products)).astype(np.float32)
+        matrix[:, cold] = 0
+        content = ContentTables(
+            {"text": unit_rows(np.random.default_rng(1).standard_normal((products, 3)))},
+            csr_array((products, 0), dtype=np.float32),
+            np.zeros((products, 0), np.float32),
+            np.ones((products, 1), np.float32),
+        )
+        trees = BoostedConfig(rounds=20, min_rows_in_leaf=5)
+        ranker = fit_ranker(content, csr_array(matrix), ColdRecipe(folds=2, trees=trees))
+        with_cold(bundle, ranker).save(tmp_path / "bundle")
         back = Bundle.load(tmp_path / "bundle")
         assert back.cold is not None
-        assert back.manifest.cold == back.cold.config == ColdConfig(sources={"text": 0.3})
+        assert back.manifest.cold == back.cold.config == ranker.config
         assert (states.ever >= 0).any()
-        taken = [set(row[row >= 0]) for row in states.ever]
-        expected = np.array([carry[sorted(mine)].sum(axis=0) for mine in taken]) + tables.popularity
+        expected = ranker.score(states.ever)
         scores = Recommender(back).score(states, Kind.PRODUCTS)[:, cold]
-        assert (np.argsort(-scores, axis=1) == np.argsort(-expected, axis=1)).all()
+        assert np.array_equal(np.argsort(-scores, axis=1, kind="stable"), np.argsort(-expected, axis=1, kind="stable"))
         without = recommender.score(states, Kind.PRODUCTS)
         np.testing.assert_array_equal(np.sort(scores, axis=1), np.sort(without[:, cold], axis=1))
 
