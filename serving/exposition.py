@@ -10,7 +10,9 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+LIBRARY_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+FOLDER_VARIABLE: Final = "RECSYS_METRICS_FOLDER"
+"""Ours beside the library's: Feast sets the library's too, when it is imported, to a folder that nobody writes into."""
 
 
 def start_shared(folder: Path) -> None:
@@ -18,7 +20,7 @@ def start_shared(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for old in folder.glob("*.db"):
         old.unlink(missing_ok=True)
-    os.environ[FOLDER_VARIABLE] = str(folder)
+    os.environ[LIBRARY_VARIABLE] = os.environ[FOLDER_VARIABLE] = str(folder)
 
 
 def exposition(registry: CollectorRegistry) -> bytes:

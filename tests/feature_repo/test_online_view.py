@@ -42,6 +42,7 @@ def row(id_: str, time: datetime, *products: str) -> dict[str, object]:
         "event_types": ["click"] * n,
         "event_ids": [f"e{number}" for number in range(n)],
         "timestamps": [to_micros(time) + number for number in range(n)],
+        "products_ever": list(products),
     }
 
 

@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 from recsys.decisions.answer import Decision, PlacementDecision, RankedItem
 from recsys.schema import Kind, ServingMode
 from recsys.testing.tiny_scorer import tiny_pipeline
-from serving.exposition import forget_dead
+from serving.exposition import FOLDER_VARIABLE, LIBRARY_VARIABLE, forget_dead
 from serving.last_look import without_violations
 from serving.logs import JsonFormatter, configure_logs
 from serving.middleware import RequestMiddleware
@@ -127,7 +127,7 @@ def test_traces_name_the_route_and_nobody(service: Service, monkeypatch: pytest.
 def worker(folder: Path, answers: int, up: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", COUNTING, str(answers), str(up)],
-        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(folder)},
+        env={**os.environ, LIBRARY_VARIABLE: str(folder), FOLDER_VARIABLE: str(folder)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -140,6 +140,13 @@ def read(process: subprocess.Popen[str]) -> str:
         assert process.stdout is not None
         lines.append(process.stdout.readline())
     return "".join(lines)
+
+
+def test_metrics_of_one_worker_are_told_though_feast_names_a_folder(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LIBRARY_VARIABLE, str(tmp_path))
+    assert "recsys_request_seconds" in service.client.get("/metrics").text
 
 
 def test_metrics_of_several_workers_add_up(tmp_path: Path) -> None:
