@@ -16,6 +16,7 @@ from recsys.modeling.encoding import EntityEncoding, EntityRows
 from recsys.ranking.affinity import Affinity, customer_blocks
 from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.features import Asked, Columns, Pairs
+from recsys.ranking.forest import Parts
 from recsys.ranking.profiles import Arrays, Profiles
 from recsys.ranking.tables import ItemTables
 
@@ -94,6 +95,8 @@ class Interest:
         self.items = items
         self.model = model
         self.config = config
+        self.reads = frozenset(config.features[column] for column in model.used())
+        """The names of the features that any tree asks for: nobody needs the others."""
 
     def to_arrays(self) -> Arrays:
         """Flat arrays for a safetensors file, without the items' tables, which the bundle has."""
@@ -110,12 +113,16 @@ class Interest:
         """
         if not len(pairs.product):
             return np.zeros(0, np.float32)
-        names, values = interest_features(self.tables, self.items, asked, shared, pairs, self.config.event_types)
+        names, parts = _parts(self.tables, self.items, asked, shared, pairs, self.config.event_types, self.reads)
         if self.matched is not None and asked.columns is not None:
-            names, values = with_affinity(names, values, self.matched(asked.columns, self.tables.customers), pairs)
+            scores = self.matched(asked.columns, self.tables.customers)
+            names = [*names, *scores]
+            crossed = [scores[name][pairs] for name in scores]
+            parts = parts._replace(pairs=np.concatenate([parts.pairs, crossed], dtype=np.float32))
+        if tuple(names) == self.config.features:
+            return self.model.predict_parts(parts, self.config.rounds)
         place = {name: column for column, name in enumerate(names)}
-        if tuple(names) != self.config.features:
-            values = values[:, [place[name] for name in self.config.features]]
+        values = parts.rows()[:, [place[name] for name in self.config.features]]
         return self.model.predict(values, self.config.rounds)
 
 
@@ -128,21 +135,33 @@ def interest_features(
     event_types: tuple[str, ...],
 ) -> tuple[list[str], np.ndarray]:
     """Names, and [E, F] float32 of the pairs."""
+    names, parts = _parts(tables, items, asked, shared, pairs, event_types)
+    return names, parts.rows()
+
+
+def _parts(
+    tables: InterestTables,
+    items: ItemTables,
+    asked: Asked,
+    shared: Columns,
+    pairs: Pairs,
+    event_types: tuple[str, ...],
+    reads: frozenset[str] | None = None,
+) -> tuple[list[str], Parts]:
+    """As `interest_features`, each value once; of the pairs' own only those in `reads`, the others are 0."""
     free = [name for name in shared if not name.startswith(LEARNED)]
     columns = asked.columns
     if columns is None:
         raise ValueError("interest is asked for without the customers' columns")
     products, column = np.unique(pairs.product, return_inverse=True)
-    near = _near(asked, items, event_types, products)
-    said = _said(columns, tables.customers, items, products)
-    names = [*tables.customer_names, *tables.product_names, *free, *near, *said]
-    crossed = [values[pairs.customer, column] for values in (*near.values(), *said.values())]
-    blocks = [
-        tables.customers.columns(columns)[pairs.customer],
-        tables.products[pairs.product],
-        *(values[:, None] for values in (*(shared[name] for name in free), *crossed)),
-    ]
-    return names, np.concatenate(blocks, axis=1, dtype=np.float32)
+    crossed = _near(asked, items, event_types, products) | _said(columns, tables.customers, items, products)
+    names = [*free, *crossed]
+    own = np.zeros((len(names), len(column)), np.float32)
+    for row, name in zip(own, names, strict=True):
+        if reads is None or name in reads:
+            row[:] = crossed[name][pairs.customer, column] if name in crossed else shared[name]
+    parts = Parts(tables.customers.columns(columns), tables.products[products], own, pairs.customer, column)
+    return [*tables.customer_names, *tables.product_names, *names], parts
 
 
 def _near(asked: Asked, items: ItemTables, event_types: tuple[str, ...], products: np.ndarray) -> Columns:
