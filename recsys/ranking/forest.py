@@ -16,6 +16,8 @@ from recsys.ranking.forest_loop import DE_BRUIJN, Conditions, ask
 
 MOST_LEAVES = 32
 """A tree's leaves are bits of one word."""
+_AT_ONCE = 256
+"""Pairs that are asked one condition together: what is kept of them stays in the processor's nearest memory."""
 _CATEGORY, _DEFAULT_LEFT, _ZERO_MISSING, _NAN_MISSING = 1, 2, 4, 8
 """Bits of LightGBM's `decision_type`."""
 
@@ -37,8 +39,13 @@ class Parts(NamedTuple):
     @classmethod
     def of_rows(cls, features: np.ndarray) -> "Parts":
         """[E, F] of which nothing is known: each value is the pair's own."""
-        nothing, same = np.zeros((1, 0), np.float32), np.zeros(len(features), np.int64)
-        return cls(nothing, nothing, np.ascontiguousarray(features.T, np.float32), same, same)
+        return cls.of_columns(np.ascontiguousarray(features.T, np.float32))
+
+    @classmethod
+    def of_columns(cls, features: np.ndarray) -> "Parts":
+        """As `of_rows`, of [F, E]."""
+        nothing, same = np.zeros((1, 0), np.float32), np.zeros(features.shape[1], np.int64)
+        return cls(nothing, nothing, features, same, same)
 
     def rows(self) -> np.ndarray:
         """[E, F] float32."""
@@ -79,9 +86,11 @@ class Forest:
         """[E] float64: the sum over the first `rounds` trees, in their order."""
         out = np.zeros(len(parts.product))
         first = np.searchsorted(parts.customer, np.arange(len(parts.customers) + 1))
-        values = (np.ascontiguousarray(part, np.float32) for part in parts[:3])
-        used = min(rounds or len(self.leaves), len(self.leaves))
-        self._ask(used, *values, first, parts.product, *self._of(parts), self.leaves, out)
+        customers, products, pairs = parts.customers, parts.products.T, parts.pairs
+        values = (np.ascontiguousarray(part, np.float32) for part in (customers, products, pairs))
+        trees = min(rounds or len(self.leaves), len(self.leaves))
+        room = np.empty((trees, len(parts.products)), np.int32), np.empty(trees, np.int32), np.empty(_AT_ONCE, np.int32)
+        self._ask(room[0], *values, first, parts.product, *self._of(parts), self.leaves, out, *room[1:])
         return out
 
     def _of(self, parts: Parts) -> tuple[Conditions, ...]:

@@ -10,8 +10,6 @@ DE_BRUIJN = 0x077CB531
 """Times a power of two, its first five of 32 bits tell which power."""
 KINDS = (np.int32, np.int32, np.float32, np.bool_, np.int32)
 """Of the arrays of `Conditions`."""
-_AT_ONCE = 256
-"""Pairs that are asked one condition together: what is kept of them stays in the processor's nearest memory."""
 
 
 class Conditions(NamedTuple):
@@ -40,7 +38,7 @@ class Conditions(NamedTuple):
 
 @cache
 def ask() -> Callable[..., None]:
-    """The compiled loop over pairs; the arguments are those of `_ask`."""
+    """The compiled loop over pairs; the arguments are those of `loop` in `_ask`."""
     import numba
 
     settings: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
@@ -48,9 +46,14 @@ def ask() -> Callable[..., None]:
     of_customer = numba.njit(**settings)(_of_customer)
     of_products = numba.njit(**settings)(_of_products(narrow))
     compiled = numba.njit(**settings)(_ask(of_customer, of_products, narrow))
-    none, some = np.zeros((0, 0), np.float32), np.zeros(0, np.int64)
-    nothing = Conditions(*(np.zeros(size, kind) for size, kind in zip((1, 0, 0, 0, 0), KINDS, strict=True)))
-    compiled(0, none, none, none, np.zeros(1, np.int64), some, nothing, nothing, nothing, np.zeros((0, 32)), np.zeros(0))
+    empty, place, total = np.zeros((0, 0), np.float32), np.zeros(0, np.int64), np.zeros(0)
+    sizes = (1, 0, 0, 0, 0)
+    nothing = Conditions(*(np.zeros(size, kind) for size, kind in zip(sizes, KINDS, strict=True)))
+    words = np.zeros((0, 0), np.int32)
+    first = np.zeros(1, np.int64)
+    compiled(
+        words, *(empty,) * 3, first, place, *(nothing,) * 3, np.zeros((0, 0)), total, words.reshape(0), words.reshape(0)
+    )
     return compiled
 
 
@@ -64,22 +67,22 @@ def _narrow(left: np.ndarray, values: np.ndarray, threshold: float, missing_hold
             left[i] &= -1 if values[i] <= threshold else right
 
 
-def _of_customer(trees: int, values: np.ndarray, conditions: Conditions, left: np.ndarray) -> None:
+def _of_customer(values: np.ndarray, conditions: Conditions, left: np.ndarray) -> None:
     """The leaves of each tree that one customer's values leave, into [T] int32."""
-    for tree in range(trees):
+    for tree in range(len(left)):
         bits = np.int32(-1)
         for at in range(conditions.begins[tree], conditions.begins[tree + 1]):
             value = values[conditions.column[at]]
-            missing = conditions.missing_holds[at] and np.isnan(value)
+            missing = conditions.missing_holds[at] and value != value
             if not (missing or value <= conditions.threshold[at]):
                 bits &= conditions.right[at]
         left[tree] = bits
 
 
 def _of_products(narrow: Any) -> Callable[..., None]:
-    def of_products(trees: int, values: np.ndarray, conditions: Conditions, left: np.ndarray) -> None:
+    def of_products(values: np.ndarray, conditions: Conditions, left: np.ndarray) -> None:
         """The leaves of each tree that each product's values leave, into [T, P] int32; `values` is [F2, P]."""
-        for tree in range(trees):
+        for tree in range(len(left)):
             left[tree, :] = -1
             for at in range(conditions.begins[tree], conditions.begins[tree + 1]):
                 narrow(
@@ -95,7 +98,7 @@ def _of_products(narrow: Any) -> Callable[..., None]:
 
 def _ask(of_customer: Any, of_products: Any, narrow: Any) -> Callable[..., None]:
     def loop(
-        trees: int,
+        of_product: np.ndarray,
         customers: np.ndarray,
         products: np.ndarray,
         pairs: np.ndarray,
@@ -106,19 +109,22 @@ def _ask(of_customer: Any, of_products: Any, narrow: Any) -> Callable[..., None]
         both: Conditions,
         leaves: np.ndarray,
         out: np.ndarray,
+        mine: np.ndarray,
+        bits: np.ndarray,
     ) -> None:
-        """Adds the first `trees` trees to [E] `out`; `first` is [B + 1]: where each customer's pairs begin."""
-        of_product = np.empty((trees, len(products)), np.int32)
-        of_products(trees, np.ascontiguousarray(products.T), its, of_product)
-        mine, bits = np.empty(trees, np.int32), np.empty(_AT_ONCE, np.int32)
+        """Adds T trees to [E] `out`; `products` is [F2, P], and `first` [B + 1]: where each customer's pairs begin.
+
+        [T, P] `of_product`, [T] `mine` and [M] `bits` are room to work in, int32.
+        """
+        of_products(products, its, of_product)
         for customer in range(len(customers)):
             if first[customer] == first[customer + 1]:
                 continue
-            of_customer(trees, customers[customer], own, mine)
-            for start in range(first[customer], first[customer + 1], _AT_ONCE):
-                stop = min(start + _AT_ONCE, first[customer + 1])
+            of_customer(customers[customer], own, mine)
+            for start in range(first[customer], first[customer + 1], len(bits)):
+                stop = min(start + len(bits), first[customer + 1])
                 left, total, its_product = bits[: stop - start], out[start:stop], product[start:stop]
-                for tree in range(trees):
+                for tree in range(len(mine)):
                     for i in range(len(left)):
                         left[i] = mine[tree] & of_product[tree, its_product[i]]
                     for at in range(both.begins[tree], both.begins[tree + 1]):
