@@ -20,6 +20,8 @@ _AT_ONCE = 256
 """Pairs that are asked one condition together: what is kept of them stays in the processor's nearest memory."""
 _CATEGORY, _DEFAULT_LEFT, _ZERO_MISSING, _NAN_MISSING = 1, 2, 4, 8
 """Bits of LightGBM's `decision_type`."""
+_ZERO = np.float32(1e-35)
+"""LightGBM reads what is not farther from 0 as 0."""
 
 
 class Parts(NamedTuple):
@@ -155,10 +157,12 @@ def _leaves(left: np.ndarray, right: np.ndarray) -> tuple[list[int], np.ndarray]
 
 
 def _at_most(threshold: np.ndarray) -> np.ndarray:
-    """The largest float32 that is not above each: the same float32 values are at most either."""
+    """The largest float32 that holds at each: not above it, and what LightGBM takes for 0 as 0."""
     with np.errstate(over="ignore"):
         near = threshold.astype(np.float32)
-    return np.where(near > threshold, np.nextafter(near, np.float32(-np.inf)), near)
+    below = np.where(near > threshold, np.nextafter(near, np.float32(-np.inf)), near)
+    zero = np.where(threshold >= 0, _ZERO, np.nextafter(-_ZERO, np.float32(-np.inf)))
+    return np.where(np.abs(near) <= _ZERO, zero, below)
 
 
 def _places(count: int) -> np.ndarray:
