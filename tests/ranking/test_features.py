@@ -230,13 +230,13 @@ def test_what_the_customer_touched_is_counted_entry_by_entry() -> None:
     rng = np.random.default_rng(0)
     tables, asked = draw_tables(rng, products=11), draw_asked(rng, customers=6, products=11)
     history, columns = asked.history, build(tables, asked, ("rate", "fee"))
-    for place, (customer, product) in enumerate(zip(*every_pair(asked), strict=True)):
+    for customer, product in zip(*every_pair(asked), strict=True):
         same = asked.valid[customer] & (history.product[customer] == product)
         for code, name in enumerate(EVENT_TYPES, start=1):
-            assert columns[f"own_{name}"][place] == (same & (history.event_type[customer] == code)).sum()
+            assert columns[f"own_{name}"][customer, product] == (same & (history.event_type[customer] == code)).sum()
         ages = (asked.now[customer] - history.timestamp[customer][same]) / 1e6
         want = np.log1p(ages.min()) if len(ages) else np.nan
-        np.testing.assert_allclose(columns["own_age"][place], want, rtol=1e-6)
+        np.testing.assert_allclose(columns["own_age"][customer, product], want, rtol=1e-6)
     assert sum(columns[f"own_{name}"].sum() for name in EVENT_TYPES) > 0
 
 
