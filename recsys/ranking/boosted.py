@@ -8,6 +8,7 @@ from pydantic import Field
 
 from recsys.config import BaseConfig
 from recsys.errors import ModelError
+from recsys.ranking.forest import Forest, Parts
 
 
 class BoostedConfig(BaseConfig):
@@ -68,6 +69,7 @@ class BoostedRanker:
         except lightgbm.basic.LightGBMError as error:
             raise ModelError(f"the bundle's ranker cannot be read ({error}): train again") from error
         self.text = text
+        self._forest = Forest.parse(text)
 
     @classmethod
     def fit(
@@ -102,8 +104,20 @@ class BoostedRanker:
 
     def predict(self, features: np.ndarray, rounds: int | None = None) -> np.ndarray:
         """[E, F] to [E] float32; with `rounds`, by the first so many trees."""
+        if self._forest is not None and features.dtype == np.float32:
+            return self.predict_parts(Parts.of_rows(features), rounds)
         raw = self._booster.predict(features, raw_score=True, num_iteration=rounds or -1, num_threads=1)
         return np.asarray(raw, np.float32)
+
+    def predict_parts(self, parts: Parts, rounds: int | None = None) -> np.ndarray:
+        """As `predict` of `parts.rows()`, which are not made."""
+        if self._forest is None:
+            return self.predict(parts.rows(), rounds)
+        return self._forest.predict(parts, rounds).astype(np.float32)
+
+    def used(self) -> np.ndarray:
+        """[U] int64: the features that any tree asks for, ascending; the values of the others are never looked at."""
+        return np.flatnonzero(self._booster.feature_importance("split"))
 
     def contributions(self, features: np.ndarray, rounds: int | None = None) -> np.ndarray:
         """[E, F] to [E, F + 1] float64: what each feature adds to a row's score; the last column is the average score.

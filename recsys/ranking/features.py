@@ -20,7 +20,6 @@ _WINDOWS = (7, 30, 90)
 _RECENT = 3
 _DECAY = 0.8
 """Weight of an entry relative to the one after it, in the recency-weighted history."""
-_PAIRS_AT_ONCE = 65_536
 
 Columns = dict[str, np.ndarray]
 
@@ -136,14 +135,23 @@ class FeatureBuilder:
         self.numbers = numbers
         self._ages = Ages.of(tables.activity)
 
-    def build(self, asked: Asked, sources: Columns, pairs: Pairs) -> Columns:
-        """Name to [E] float32; the names and their order depend on the tables only."""
+    def build(self, asked: Asked, sources: Columns, pairs: Pairs, wanted: frozenset[str] | None = None) -> Columns:
+        """Name to [E] float32; the names and their order depend on the tables only.
+
+        Args:
+            asked: the customers.
+            sources: the scores of the simple sources.
+            pairs: the candidates.
+            wanted: nobody asks for the others: of `sources` and of the places in them only these are made; None: all.
+        """
         customer, product = pairs
-        columns: Columns = {"tower": asked.tower[customer, product]}
-        columns |= {name: values[customer, product] for name, values in sources.items()}
-        for name, values in (("tower", asked.tower), *sources.items()):
-            if name in _RANKED:
-                columns[f"{name}_rank"] = _log_rank(values)[customer, product]
+        scores = {"tower": asked.tower} | sources
+        columns = {
+            name: values[customer, product] for name, values in scores.items() if wanted is None or name in wanted
+        }
+        for name in (name for name in scores if name in _RANKED):
+            if wanted is None or f"{name}_rank" in wanted:
+                columns[f"{name}_rank"] = _log_rank(scores[name])[customer, product]
         columns |= self._activity(asked.now[customer], product)
         columns |= {name: values[customer] for name, values in _customer(asked).items()}
         columns |= self._attributes(asked, pairs)
@@ -178,18 +186,20 @@ class FeatureBuilder:
 
     def _touched(self, asked: Asked, pairs: Pairs) -> Columns:
         """How often the customer touched the candidate himself, by type of event, and how long ago the last time."""
-        valid, history = asked.valid, asked.history
-        columns = {f"own_{name}": np.zeros(len(pairs.product), np.float32) for name in self.event_types}
-        age = np.full(len(pairs.product), np.nan, np.float32)
-        for start in range(0, len(age), _PAIRS_AT_ONCE):
-            part = slice(start, start + _PAIRS_AT_ONCE)
-            customer, product = pairs.customer[part], pairs.product[part]
-            same = (history.product[customer] == product[:, None]) & valid[customer]
-            kinds = history.event_type[customer]
-            for code, name in enumerate(self.event_types, start=1):
-                columns[f"own_{name}"][part] = (same & (kinds == code)).sum(axis=1)
-            latest = np.where(same, history.timestamp[customer], 0).max(axis=1)
-            age[part] = np.where(latest > 0, _log_seconds(asked.now[customer] - latest), np.nan)
+        history, products = asked.history, len(self.tables)
+        row, step = np.nonzero(asked.valid)
+        of_entry = row * products + history.product[row, step]
+        touched, entry = np.unique(of_entry, return_inverse=True)
+        own = np.full(len(asked.now) * products, len(touched), np.int32)  # the last place is of what he never touched
+        own[touched] = np.arange(len(touched))
+        place = own[pairs.customer * products + pairs.product]
+        counts = np.zeros((len(self.event_types) + 1, len(touched) + 1), np.float32)
+        np.add.at(counts, (history.event_type[row, step], entry), 1)
+        latest = np.zeros(len(touched) + 1, np.int64)
+        np.maximum.at(latest, entry, history.timestamp[row, step])
+        columns = {f"own_{name}": counts[code][place] for code, name in enumerate(self.event_types, start=1)}
+        last = latest[place]
+        age = np.where(last > 0, _log_seconds(asked.now[pairs.customer] - last), np.nan)
         return columns | {"own_age": age}
 
 

@@ -12,10 +12,12 @@ import numpy as np
 from pydantic import Field
 
 from recsys.config import BaseConfig
+from recsys.errors import ModelError
 from recsys.modeling.encoding import EntityEncoding, EntityRows
 from recsys.ranking.affinity import Affinity, customer_blocks
 from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.features import Asked, Columns, Pairs
+from recsys.ranking.forest import Parts
 from recsys.ranking.profiles import Arrays, Profiles
 from recsys.ranking.tables import ItemTables
 
@@ -94,6 +96,13 @@ class Interest:
         self.items = items
         self.model = model
         self.config = config
+        self.reads = frozenset(config.features[column] for column in model.used())
+        """The names of the features that any tree asks for: nobody needs the others."""
+        known = (*tables.customer_names, *tables.product_names)
+        if config.features[: len(known)] != known:
+            raise ModelError("the bundle's model of interest was fitted on other columns: train again")
+        self._own = config.features[len(known) :]
+        """The names of the pairs' own features."""
 
     def to_arrays(self) -> Arrays:
         """Flat arrays for a safetensors file, without the items' tables, which the bundle has."""
@@ -110,13 +119,21 @@ class Interest:
         """
         if not len(pairs.product):
             return np.zeros(0, np.float32)
-        names, values = interest_features(self.tables, self.items, asked, shared, pairs, self.config.event_types)
+        matched = {}
         if self.matched is not None and asked.columns is not None:
-            names, values = with_affinity(names, values, self.matched(asked.columns, self.tables.customers), pairs)
-        place = {name: column for column, name in enumerate(names)}
-        if tuple(names) != self.config.features:
-            values = values[:, [place[name] for name in self.config.features]]
-        return self.model.predict(values, self.config.rounds)
+            matched = self.matched(asked.columns, self.tables.customers)
+        crossed, products, column = _crossed(self.tables, self.items, asked, pairs, self.config.event_types)
+        own = np.zeros((len(self._own), len(column)), np.float32)
+        for row, name in zip(own, self._own, strict=True):
+            if name not in self.reads:
+                continue
+            if name in crossed:
+                row[:] = crossed[name][pairs.customer, column]
+            else:
+                row[:] = matched[name][pairs] if name in matched else shared[name]
+        customers = self.tables.customers.columns(_columns(asked))
+        parts = Parts(customers, self.tables.products[products], own, pairs.customer, column)
+        return self.model.predict_parts(parts, self.config.rounds)
 
 
 def interest_features(
@@ -127,22 +144,29 @@ def interest_features(
     pairs: Pairs,
     event_types: tuple[str, ...],
 ) -> tuple[list[str], np.ndarray]:
-    """Names, and [E, F] float32 of the pairs."""
-    free = [name for name in shared if not name.startswith(LEARNED)]
-    columns = asked.columns
-    if columns is None:
-        raise ValueError("interest is asked for without the customers' columns")
+    """Names, and [E, F] float32 of the pairs: those of the customers, of the products, and the pairs' own."""
+    free = {name: values for name, values in shared.items() if not name.startswith(LEARNED)}
+    crossed, products, column = _crossed(tables, items, asked, pairs, event_types)
+    own = free | {name: values[pairs.customer, column] for name, values in crossed.items()}
+    customers = tables.customers.columns(_columns(asked))
+    rows = np.stack(list(own.values()), axis=0, dtype=np.float32)
+    parts = Parts(customers, tables.products[products], rows, pairs.customer, column)
+    return [*tables.customer_names, *tables.product_names, *own], parts.rows()
+
+
+def _crossed(
+    tables: InterestTables, items: ItemTables, asked: Asked, pairs: Pairs, event_types: tuple[str, ...]
+) -> tuple[Columns, np.ndarray, np.ndarray]:
+    """Name to [B, Q] float32, the Q products that occur, and [E] int64: which of those each pair's is."""
     products, column = np.unique(pairs.product, return_inverse=True)
-    near = _near(asked, items, event_types, products)
-    said = _said(columns, tables.customers, items, products)
-    names = [*tables.customer_names, *tables.product_names, *free, *near, *said]
-    crossed = [values[pairs.customer, column] for values in (*near.values(), *said.values())]
-    blocks = [
-        tables.customers.columns(columns)[pairs.customer],
-        tables.products[pairs.product],
-        *(values[:, None] for values in (*(shared[name] for name in free), *crossed)),
-    ]
-    return names, np.concatenate(blocks, axis=1, dtype=np.float32)
+    said = _said(_columns(asked), tables.customers, items, products)
+    return _near(asked, items, event_types, products) | said, products, column
+
+
+def _columns(asked: Asked) -> EntityRows:
+    if asked.columns is None:
+        raise ValueError("interest is asked for without the customers' columns")
+    return asked.columns
 
 
 def _near(asked: Asked, items: ItemTables, event_types: tuple[str, ...], products: np.ndarray) -> Columns:

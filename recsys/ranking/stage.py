@@ -19,6 +19,7 @@ from recsys.ranking.features import (
     proposals,
     source_scores,
 )
+from recsys.ranking.forest import Parts
 from recsys.ranking.interest import INTEREST, Interest, InterestConfig
 from recsys.ranking.tables import ItemTables
 
@@ -57,6 +58,8 @@ class SecondStage:
         self.config = config
         self.interest = interest
         self._builder = FeatureBuilder(tables, config.event_types, config.numbers)
+        self._reads = frozenset(config.features[column] for column in ranker.used())
+        self._shared = self._reads if interest is None else self._reads | interest.reads
 
     def score(self, asked: Asked, allowed: np.ndarray | None = None) -> np.ndarray:
         """Scores of all products, [B, P] float32.
@@ -89,7 +92,7 @@ class SecondStage:
         sources |= likenesses(self.tables, asked, np.unique(pairs.product))
         ranked = np.zeros(0, np.float32)
         if len(pairs.product):
-            ranked = self.ranker.predict(self.features(asked, sources, pairs), self.config.rounds)
+            ranked = self.ranker.predict_parts(self._parts(asked, sources, pairs), self.config.rounds)
             ranked += _TIE * np.tanh(asked.tower[pairs])
         floor = np.zeros(len(allowed), np.float32)
         np.minimum.at(floor, pairs.customer, ranked)
@@ -100,7 +103,7 @@ class SecondStage:
     def contributions(self, asked: Asked, product: int) -> dict[str, float]:
         """What groups of features, and `average`, add up to: one product's score for one customer."""
         pairs = Pairs(np.zeros(1, np.int64), np.array([product], np.int64))
-        rows = self.features(asked, source_scores(self.tables, asked), pairs)
+        rows = self._parts(asked, source_scores(self.tables, asked), pairs).rows()
         found = self.ranker.contributions(rows, self.config.rounds)[0]
         sums = {AVERAGE: float(found[-1])}
         for name, value in zip(self.config.features, found[:-1].tolist(), strict=True):
@@ -108,9 +111,13 @@ class SecondStage:
             sums[group] = sums.get(group, 0.0) + value
         return sums
 
-    def features(self, asked: Asked, sources: Columns, pairs: Pairs) -> np.ndarray:
-        """[E, F] float32 in the ranker's order."""
-        columns = self._builder.build(asked, sources, pairs)
-        if self.interest is not None:
+    def _parts(self, asked: Asked, sources: Columns, pairs: Pairs) -> Parts:
+        """The features in the ranker's order; those that no tree asks for are 0."""
+        columns = self._builder.build(asked, sources, pairs, self._shared)
+        if self.interest is not None and INTEREST in self._reads:
             columns[INTEREST] = self.interest.score(asked, columns, pairs)
-        return np.stack([columns[name] for name in self.config.features], axis=1)
+        own = np.zeros((len(self.config.features), len(pairs.product)), np.float32)
+        for row, name in zip(own, self.config.features, strict=True):
+            if name in self._reads:
+                row[:] = columns[name]
+        return Parts.of_columns(own)

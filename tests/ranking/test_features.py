@@ -226,12 +226,29 @@ def test_features_of_a_pair_do_not_depend_on_the_other_pairs() -> None:
         np.testing.assert_array_equal(values, whole[name][some], err_msg=name)
 
 
-def test_features_of_more_pairs_than_are_read_at_once_are_those_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_customer_touched_is_counted_entry_by_entry() -> None:
     rng = np.random.default_rng(0)
     tables, asked = draw_tables(rng, products=11), draw_asked(rng, customers=6, products=11)
-    whole = build(tables, asked, ("rate", "fee"))
-    monkeypatch.setattr("recsys.ranking.features._PAIRS_AT_ONCE", 7)
-    for name, values in build(tables, asked, ("rate", "fee")).items():
+    history, columns = asked.history, build(tables, asked, ("rate", "fee"))
+    for customer, product in zip(*every_pair(asked), strict=True):
+        same = asked.valid[customer] & (history.product[customer] == product)
+        for code, name in enumerate(EVENT_TYPES, start=1):
+            assert columns[f"own_{name}"][customer, product] == (same & (history.event_type[customer] == code)).sum()
+        ages = (asked.now[customer] - history.timestamp[customer][same]) / 1e6
+        want = np.log1p(ages.min()) if len(ages) else np.nan
+        np.testing.assert_allclose(columns["own_age"][customer, product], want, rtol=1e-6)
+    assert sum(columns[f"own_{name}"].sum() for name in EVENT_TYPES) > 0
+
+
+def test_features_that_are_wanted_are_the_same_alone() -> None:
+    rng = np.random.default_rng(0)
+    tables, asked = draw_tables(rng, products=11), draw_asked(rng, customers=6, products=11)
+    builder, sources = FeatureBuilder(tables, EVENT_TYPES, ("rate", "fee")), source_scores(tables, asked)
+    whole = builder.build(asked, sources, every_pair(asked))
+    wanted = frozenset(("ease", "tower_rank", "own_age"))
+    some = builder.build(asked, sources, every_pair(asked), wanted)
+    assert wanted < some.keys() < whole.keys()
+    for name, values in some.items():
         np.testing.assert_array_equal(values, whole[name], err_msg=name)
 
 

@@ -131,7 +131,7 @@ def test_missing_in_serving_is_paired_with_trained_without() -> None:
     full, popularity = np.array([[0.6, 0.4], [0.8, 0.2]]), np.zeros(2)
     served, trained = np.array([[0.5, 0.3], [0.5, 0.3]]), np.array([[0.4, 0.2], [0.4, 0.2]])
     outcomes = [
-        Outcome(Variant("default", "model", ()), full, popularity, 1.0, {"text": served, "history": served}),
+        Outcome(Variant("default", "model", ()), full, popularity, 1.0, missing={"text": served, "history": served}),
         Outcome(Variant("no text", "modality", ("x=1",)), trained, popularity, 1.0),
     ]
     report = report_ablation(outcomes, EvaluationConfig(bootstrap_samples=100))
