@@ -73,15 +73,16 @@ class Window:
 Opening = Callable[..., Any]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Closed with its module: while Playwright runs, nobody else in the process may start an event loop."""
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield made
         made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(champion: TrainedBank, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """On a copy of the home, so that what is clicked does not reach other tests."""
     home = tmp_path_factory.mktemp("page") / "state"
@@ -90,7 +91,7 @@ def server(champion: TrainedBank, tmp_path_factory: pytest.TempPathFactory) -> I
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def key(server: LiveServer) -> str:
     """What the server signs tokens with."""
     return Home(server.home).secret()
