@@ -203,7 +203,7 @@ def test_replay_gives_the_same_assignments_or_says_what_differs(
     other = tmp_path / "other"
     shutil.copytree(planned, other)
     manifest = json.loads((other / "manifest.json").read_text())
-    manifest["assignment_hash"], manifest["versions"]["model"] = "0" * 64, "another"
+    manifest["planned_hash"], manifest["versions"]["model"] = "0" * 64, "another"
     (other / "manifest.json").write_text(json.dumps(manifest))
     assert run("--home", champion.home, "campaign", "replay", other, "--json") == 1
     assert "another" in json.loads(capsys.readouterr().out)["changed_versions"]["model"]["then"]

@@ -117,12 +117,12 @@ def test_server_answer_has_the_promised_shape(answers: dict[str, dict[str, Any]]
         assert datetime.fromisoformat(answer["generated_at"]).tzinfo is not None
         assert [place["name"] for place in answer["placements"]] == ["home", "offers", "banner"]
         for place, asked in zip(answer["placements"], PLACEMENTS, strict=True):
-            assert set(place) == {"name", "items", "removed_count"}
+            assert set(place) == {"name", "items", "removed_count", "next_cursor"}
             assert [item["rank"] for item in place["items"]] == list(range(1, len(place["items"]) + 1))
             assert len(place["items"]) <= asked["limit"]
             for item in place["items"]:
                 fields = {"rank", "product_id", "content_id", "title", "score", "reasons", "tracking_token"}
-                assert set(item) == fields
+                assert set(item) == fields | {"campaign_id"}
                 assert item["title"]
                 assert all(reason["code"] and reason["text"] for reason in item["reasons"])
                 assert (item["content_id"] is None) == (asked["kind"] == "products")
@@ -409,7 +409,7 @@ def test_server_metrics_are_prometheus_text(live: Live) -> None:
     live.ask("somebody")
     families = {family.name: family for family in text_string_to_metric_families(live.client.get("/metrics").text)}
     stages = {sample.labels["stage"] for sample in families["recsys_stage_seconds"].samples}
-    assert stages == {"facts", "features", "decide", "log"}
+    assert {"auth", "facts", "features", "policy", "log", "json"} <= stages
     assert {"recsys_request_seconds", "recsys_answers", "recsys_policy_removals", "recsys_model_info"} <= set(families)
     failed = [sample for sample in families["recsys_dependency_failures"].samples if sample.value]
     assert not failed
