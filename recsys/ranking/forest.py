@@ -132,9 +132,11 @@ def _parse(text: str) -> _Tree | None:
     threshold = numbers("threshold", np.float64)
     default = (decision & _DEFAULT_LEFT) > 0
     missing_holds = np.where((decision & _NAN_MISSING) > 0, default, threshold >= 0)  # else a missing value reads 0
-    order, left = _leaves(numbers("left_child", np.int64), numbers("right_child", np.int64))
-    column = numbers("split_feature", np.int32)
-    return _Tree(column, _at_most(threshold), missing_holds, ~left, value[order])
+    column, left, right = (numbers(name, np.int64) for name in ("split_feature", "left_child", "right_child"))
+    if {len(column), len(threshold), len(decision), len(left), len(right)} != {len(value) - 1}:
+        raise ValueError("a tree's lists are of different lengths")
+    order, on_left = _leaves(left, right)
+    return _Tree(column.astype(np.int32), _at_most(threshold), missing_holds, ~on_left, value[order])
 
 
 def _leaves(left: np.ndarray, right: np.ndarray) -> tuple[list[int], np.ndarray]:
