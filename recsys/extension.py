@@ -20,8 +20,8 @@ from recsys.errors import ModelError
 from recsys.features.spec import Entity
 from recsys.modeling.batches import make_entity_batch
 from recsys.modeling.encoding import EntityEncoding
-from recsys.modeling.towers import ItemTower
 from recsys.modeling.tables import plain_tables
+from recsys.modeling.towers import ItemTower
 from recsys.modeling.two_tower import TwoTower
 from recsys.recommender import CustomerStates, Recommender
 from recsys.schema import CONTENT_ID, PRODUCT_ID, Kind, Modality, Table
