@@ -1,7 +1,7 @@
 """The towers. Letters: B batch, D dimension, M tokens. Every id and category is trained in TorchRec's tables."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import torch
 from pydantic import Field
@@ -60,7 +60,7 @@ class EntityEmbeddings(nn.Module):
         if id_count:
             sizes.append(TableSize(f"{encoding.entity}_table", ID_KEY, id_count + 1, config.dim))
         self._tables = make(sizes) if sizes else None
-        self.collection = None if self._tables is None else self._tables.module
+        self.collection: Any = None if self._tables is None else self._tables.module
 
     def forward(self, batch: EntityBatch) -> dict[str, Tensor]:
         """Key to [B, dim]; read by key, never by position."""
@@ -134,7 +134,7 @@ class CustomerTower(nn.Module):
         self.groups = nn.ModuleDict({group.name: GroupEncoder(group, config) for group in encoding.groups})
         self.missing = nn.ParameterDict({str(m): nn.Parameter(torch.zeros(config.dim)) for m in self.modalities})
         self._channels = make([TableSize("channel_table", _CHANNEL, contexts + 1, config.dim)])
-        self.context = self._channels.module
+        self.context: Any = self._channels.module
         self.fusion = build_fusion(config.dim, len(self.modalities) + 1, fusion)
 
     def forward(self, batch: EntityBatch, history: Tensor, has_history: Tensor, channel: Tensor) -> Tensor:
