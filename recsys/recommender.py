@@ -16,11 +16,13 @@ from recsys.modeling.two_tower import ItemVectors, TwoTower
 from recsys.ranking.companions import companions
 from recsys.ranking.features import Asked
 from recsys.ranking.response_features import Exposed
-from recsys.ranking.stage import SecondStage
+from recsys.ranking.stage import SecondStage, StageRead
 from recsys.schema import Kind, Modality
 
 _CHUNK = 4096
 """Customers encoded at a time: bounds memory."""
+_FEW = 64
+"""Of so many customers, what the second stage sees is kept: a request ranks, and then asks why."""
 
 
 class CustomerStates(NamedTuple):
@@ -36,6 +38,8 @@ class CustomerStates(NamedTuple):
     """[B] int64, 0 = none."""
     ever: np.ndarray
     """[B, K] int64: rows of the products that each ever took up, -1 = none."""
+    read: StageRead | None = None
+    """What the second stage sees of them, where they are few; None: it looks anew whenever it is asked."""
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -48,6 +52,7 @@ class CustomerStates(NamedTuple):
             self.columns.take(rows),
             self.channel[rows],
             self.ever[rows],
+            None if self.read is None else self.read.take(rows),
         )
 
 
@@ -106,7 +111,11 @@ class Recommender:
         parts = [self._encode(rows.take(np.arange(i, min(i + _CHUNK, total)))) for i in range(0, total, _CHUNK)]
         nobody = np.zeros((0, self._candidates[Kind.PRODUCTS].shape[1]), np.float32)
         vectors = np.concatenate(parts) if parts else nobody
-        return CustomerStates(vectors, rows.history, rows.now, rows.columns, rows.channel, rows.ever)
+        seen = (vectors, rows.history, rows.now, rows.columns, rows.channel, rows.ever)
+        states = CustomerStates(*seen)
+        if self.stage is None or not 0 < total <= _FEW:
+            return states
+        return CustomerStates(*seen, self.stage.read(self._asked(states)))
 
     def _encode(self, rows: CustomerRows) -> np.ndarray:
         with torch.inference_mode():
@@ -127,7 +136,7 @@ class Recommender:
         if kind is not Kind.PRODUCTS:
             return self._reordered_contents(states, scores, allowed) if self.reorders(kind) else scores
         if self.stage is not None:
-            scores = self.stage.score(self._asked(states, scores), allowed)
+            scores = self.stage.score(self._asked(states, scores), allowed, states.read)
         cold = self.bundle.cold
         return scores if cold is None else cold.reorder(states.ever, scores, allowed)
 
@@ -182,7 +191,7 @@ class Recommender:
         cold = self.bundle.cold
         if self.stage is None or (cold is not None and product in cold.tables.cold):
             return {}
-        return self.stage.contributions(self._asked(states), product)
+        return self.stage.contributions(self._asked(states), product, states.read)
 
     @property
     def modalities(self) -> list[Modality]:
