@@ -122,7 +122,13 @@ class Recommender:
             vectors = self._encoder.encode(rows)
             prior = self.bundle.manifest.prior
             weight = np.where(rows.history.length > 0, prior.weight, prior.new_weight).astype(np.float32)
-            return np.concatenate([self.model.scale(vectors).numpy(), weight[:, None]], axis=1)
+            return np.concatenate([self._scaled(vectors), weight[:, None]], axis=1)
+
+    def _scaled(self, vectors: np.ndarray) -> np.ndarray:
+        """As the model's `scale`."""
+        if not self.bundle.manifest.model.normalise:
+            return vectors
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
     def score(self, states: CustomerStates, kind: Kind, allowed: np.ndarray | None = None) -> np.ndarray:
         """Scores of all candidates of a kind, [B, N] float32.

@@ -48,7 +48,7 @@ class VariantReader:
         kept = self._kept(rows)
         if kept is None:
             return None
-        whole = self._encoding.transform({key: [rows[0].get(key)] for key in self._keys}, now[:1])
+        whole = self._encoding.transform_one(rows[0], int(now[0]))
         present = np.zeros((len(rows), len(self._groups)), bool)
         numeric: dict[str, np.ndarray] = {}
         for position, (name, columns, numbers) in enumerate(self._groups):

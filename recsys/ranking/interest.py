@@ -191,9 +191,7 @@ def read_customers(
 def _crossed(read: InterestRead, items: ItemTables, pairs: Pairs) -> tuple[Columns, np.ndarray, np.ndarray]:
     """Name to [B, Q] float32, the Q products that occur, and [E] int64: which of those each pair's is."""
     products, column = np.unique(pairs.product, return_inverse=True)
-    near = {
-        f"near_{name}": times_transposed(rows, items.content.labels, products) for name, rows in read.near.items()
-    }
+    near = {f"near_{name}": times_transposed(rows, items.content.labels, products) for name, rows in read.near.items()}
     said = {f"said_{name}": rows @ items.content.vectors[name][products].T for name, rows in read.said.items()}
     return near | said, products, column
 
@@ -219,7 +217,5 @@ def _said(columns: EntityRows, customers: Profiles, items: ItemTables) -> Column
             continue
         own = columns.vectors[name]
         centred = np.where(np.abs(own).sum(axis=1, keepdims=True) > 0, own - reduction.mean, 0.0)
-        units[name] = np.asarray(
-            centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9), np.float32
-        )
+        units[name] = np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9), np.float32)
     return units

@@ -60,7 +60,11 @@ def test_candidates_hold_the_best_allowed_of_every_source(
     tables: ItemTables, asked: Asked, sources: Sources, allowed: np.ndarray, source: str
 ) -> None:
     mask = candidate_mask(asked, sources, tables.activity, allowed, CONFIG)
-    scores, count = (asked.tower, CONFIG.tower) if source == "tower" else (sources.for_all(sources.proposals)[source], CONFIG.source)
+    scores, count = (
+        (asked.tower, CONFIG.tower)
+        if source == "tower"
+        else (sources.for_all(sources.proposals)[source], CONFIG.source)
+    )
     for row in np.flatnonzero(allowed.any(axis=1)):
         worst_chosen = np.sort(scores[row, allowed[row]])[-count:].min()
         assert mask[row, allowed[row] & (scores[row] > worst_chosen)].all()

@@ -38,7 +38,9 @@ def test_fold_in_equals_implicit_with_the_same_confidence(has: sparse.csr_matrix
 
     model = AlternatingLeastSquares(factors=SIZE, regularization=L2, alpha=1 + ALPHA, num_threads=1)
     model.item_factors = factors
-    np.testing.assert_allclose(fold_in(Lists.of(has), factors), model.recalculate_user(np.arange(CUSTOMERS), has), atol=1e-4)
+    np.testing.assert_allclose(
+        fold_in(Lists.of(has), factors), model.recalculate_user(np.arange(CUSTOMERS), has), atol=1e-4
+    )
 
 
 def test_fold_in_of_who_has_nothing_is_zero(has: sparse.csr_matrix, factors: np.ndarray) -> None:

@@ -10,7 +10,17 @@ from recsys.ranking.boosted import BoostedConfig, BoostedRanker, RankingRows
 from recsys.ranking.features import Asked, FeatureBuilder, Pairs
 from recsys.ranking.interest import FADES_DAYS, LEARNED, Interest, InterestConfig, InterestTables, interest_features
 from recsys.ranking.profiles import Profiles
-from tests.ranking.worlds import CLICK, CONVERT, DAY, EVENT_TYPES, NOW, draw_asked, draw_tables, make_histories, source_scores
+from tests.ranking.worlds import (
+    CLICK,
+    CONVERT,
+    DAY,
+    EVENT_TYPES,
+    NOW,
+    draw_asked,
+    draw_tables,
+    make_histories,
+    source_scores,
+)
 
 PRODUCTS, CUSTOMERS = 12, 30
 TEXT = 6

@@ -78,7 +78,11 @@ def test_score_candidates_are_the_rankers_with_the_rounds_that_were_chosen(
     stage: SecondStage, asked: Asked, allowed: np.ndarray
 ) -> None:
     sources = source_scores(stage.tables, asked)
-    pairs = Pairs(*np.nonzero(candidate_mask(asked, Sources.of(stage.tables, asked.history), stage.tables.activity, allowed, CANDIDATES)))
+    pairs = Pairs(
+        *np.nonzero(
+            candidate_mask(asked, Sources.of(stage.tables, asked.history), stage.tables.activity, allowed, CANDIDATES)
+        )
+    )
     columns = FeatureBuilder(stage.tables, EVENT_TYPES, NUMBERS).build(asked, sources, pairs)
     features = np.stack([columns[name] for name in stage.config.features], axis=1)
     np.testing.assert_allclose(stage.score(asked, allowed)[pairs], stage.ranker.predict(features, 30), atol=2e-5)
