@@ -83,19 +83,24 @@ class FeatureBuilder:
         """
         customer, product = pairs
         row = customer if which is None else which[customer]
-        scores = {"tower": (customer, asked.tower)} | {name: (row, values) for name, values in sources.items()}
+        size = len(self.tables)
+        in_tower, in_sources = customer * size + product, row * size + product  # `take` is faster than two indices
+        scores = {"tower": (in_tower, asked.tower)} | {name: (in_sources, values) for name, values in sources.items()}
         columns = {
-            name: values[rows, product] for name, (rows, values) in scores.items() if wanted is None or name in wanted
+            name: values.take(places) for name, (places, values) in scores.items() if wanted is None or name in wanted
         }
         for name in (name for name in scores if name in _RANKED):
             if wanted is None or f"{name}_rank" in wanted:
-                rows, values = scores[name]
-                columns[f"{name}_rank"] = _log_rank(values)[rows, product]
+                places, values = scores[name]
+                columns[f"{name}_rank"] = _log_rank(values).take(places)
         columns |= self._activity(asked.now[customer], product)
         columns |= {name: values[customer] for name, values in _customer(asked).items()}
         columns |= self._attributes(asked, pairs)
         columns |= self._touched(asked, pairs)
-        return {name: np.asarray(values, np.float32) for name, values in columns.items()}
+        return {
+            name: values if values.dtype == np.float32 else values.astype(np.float32)
+            for name, values in columns.items()
+        }
 
     def _activity(self, now: np.ndarray, product: np.ndarray) -> Columns:
         activity = self.tables.activity
@@ -112,15 +117,18 @@ class FeatureBuilder:
         columns: Columns = {}
         valid = asked.valid
         last = np.where(valid.any(axis=1), valid.shape[1] - 1 - np.argmax(valid[:, ::-1], axis=1), 0)
-        for number, values in zip(self.numbers, self.tables.content.numbers.T, strict=True):
+        numbers = self.tables.content.numbers
+        touched = np.where(valid[:, :, None], numbers[asked.history.product], np.float32("nan"))  # [B, L, N]
+        known = np.isfinite(touched)
+        with np.errstate(invalid="ignore"):
+            mean = np.where(known, touched, np.float32(0)).sum(axis=1, dtype=np.float64) / known.sum(axis=1)
+        own = numbers[pairs.product]
+        from_mean = own - mean[pairs.customer]
+        from_last = own - touched[np.arange(len(last)), last][pairs.customer]
+        for place, number in enumerate(self.numbers):
             name = f"attribute_{number}"
-            touched = np.where(valid, values[asked.history.product], np.nan)
-            known = np.isfinite(touched)
-            with np.errstate(invalid="ignore"):
-                mean = np.where(known, touched, 0.0).sum(axis=1) / known.sum(axis=1)
-            columns[name] = values[pairs.product]
-            columns[f"{name}_from_mean"] = columns[name] - mean[pairs.customer]
-            columns[f"{name}_from_last"] = columns[name] - touched[np.arange(len(last)), last][pairs.customer]
+            columns[name] = own[:, place]
+            columns[f"{name}_from_mean"], columns[f"{name}_from_last"] = from_mean[:, place], from_last[:, place]
         return columns
 
     def _touched(self, asked: Asked, pairs: Pairs) -> Columns:
