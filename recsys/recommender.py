@@ -17,11 +17,13 @@ from recsys.modeling.two_tower import ItemVectors, TwoTower
 from recsys.ranking.companions import companions
 from recsys.ranking.features import Asked
 from recsys.ranking.response_features import Exposed
-from recsys.ranking.stage import SecondStage
+from recsys.ranking.stage import SecondStage, StageRead
 from recsys.schema import Kind, Modality
 
 _CHUNK = 4096
 """Customers encoded at a time: bounds memory."""
+_FEW = 64
+"""Of so many customers, what the second stage sees is kept: a request ranks, and then asks why."""
 
 
 class CustomerStates(NamedTuple):
@@ -37,6 +39,8 @@ class CustomerStates(NamedTuple):
     """[B] int64, 0 = none."""
     ever: np.ndarray
     """[B, K] int64: rows of the products that each ever took up, -1 = none."""
+    read: StageRead | None = None
+    """What the second stage sees of them, where they are few; None: it looks anew whenever it is asked."""
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -49,6 +53,7 @@ class CustomerStates(NamedTuple):
             self.columns.take(rows),
             self.channel[rows],
             self.ever[rows],
+            None if self.read is None else self.read.take(rows),
         )
 
 
@@ -107,14 +112,24 @@ class Recommender:
         parts = [self._encode(rows.take(np.arange(i, min(i + _CHUNK, total)))) for i in range(0, total, _CHUNK)]
         nobody = np.zeros((0, self._candidates[Kind.PRODUCTS].shape[1]), np.float32)
         vectors = np.concatenate(parts) if parts else nobody
-        return CustomerStates(vectors, rows.history, rows.now, rows.columns, rows.channel, rows.ever)
+        seen = (vectors, rows.history, rows.now, rows.columns, rows.channel, rows.ever)
+        states = CustomerStates(*seen)
+        if self.stage is None or not 0 < total <= _FEW:
+            return states
+        return CustomerStates(*seen, self.stage.read(self._asked(states)))
 
     def _encode(self, rows: CustomerRows) -> np.ndarray:
         with torch.inference_mode():
             vectors = self._encoder.encode(rows)
             prior = self.bundle.manifest.prior
             weight = np.where(rows.history.length > 0, prior.weight, prior.new_weight).astype(np.float32)
-            return np.concatenate([self.model.scale(vectors).numpy(), weight[:, None]], axis=1)
+            return np.concatenate([self._scaled(vectors), weight[:, None]], axis=1)
+
+    def _scaled(self, vectors: np.ndarray) -> np.ndarray:
+        """As the model's `scale`."""
+        if not self.bundle.manifest.model.normalise:
+            return vectors
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
     def score(self, states: CustomerStates, kind: Kind, allowed: np.ndarray | None = None) -> np.ndarray:
         """Scores of all candidates of a kind, [B, N] float32.
@@ -128,7 +143,7 @@ class Recommender:
         if kind is not Kind.PRODUCTS:
             return self._reordered_contents(states, scores, allowed) if self.reorders(kind) else scores
         if self.stage is not None:
-            scores = self.stage.score(self._asked(states, scores), allowed)
+            scores = self.stage.score(self._asked(states, scores), allowed, states.read)
         cold = self.bundle.cold
         return scores if cold is None else cold.reorder(states.ever, scores, allowed)
 
@@ -183,7 +198,7 @@ class Recommender:
         cold = self.bundle.cold
         if self.stage is None or (cold is not None and product in cold.tables.cold):
             return {}
-        return self.stage.contributions(self._asked(states), product)
+        return self.stage.contributions(self._asked(states), product, states.read)
 
     @property
     def modalities(self) -> list[Modality]:

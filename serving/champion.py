@@ -156,6 +156,7 @@ def load_components(settings: Settings) -> Components:
         RecsysError: something is missing or does not fit; the message says what to do.
     """
     import torch
+    from threadpoolctl import threadpool_limits
 
     from serving.features import OnlineFeatures
 
@@ -167,6 +168,7 @@ def load_components(settings: Settings) -> Components:
     source = ChampionSource(settings.home, features.schema_hash, catalogue)
     model = source.load_champion()
     features.warm()
+    threadpool_limits(settings.torch_threads, "blas")  # of what is loaded by now: small products only wait for others
     return Components(model, features, store, source, catalogue)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from recsys.modeling.reader import ModelReader
 from recsys.ranking.boosted import BoostedRanker, RankingRows
-from recsys.ranking.features import Asked, FeatureBuilder, Pairs, likenesses
+from recsys.ranking.features import Asked, FeatureBuilder, Pairs
 from recsys.ranking.interest import (
     Interest,
     InterestConfig,
@@ -16,6 +16,7 @@ from recsys.ranking.interest import (
     with_affinity,
 )
 from recsys.ranking.profiles import Profiles
+from recsys.ranking.sources import Sources
 from recsys.ranking.tables import ItemTables, numeric_names
 from training.affinity import MatchedFolds, fit_affinity
 from training.dataset import Prepared
@@ -85,7 +86,8 @@ class InterestFitter:
         pairs = Pairs(*np.nonzero(self._drawn(allowed, relevant)))
         inputs = self._inputs
         builder = FeatureBuilder(items, inputs.event_types, numeric_names(inputs.products))
-        shared = builder.build(asked, likenesses(items, asked), pairs)
+        sources = Sources.of(items, asked.history)
+        shared = builder.build(asked, sources.likenesses(items), pairs, which=sources.which)
         names, values = interest_features(self.tables, items, asked, shared, pairs, inputs.event_types)
         if self._matched is not None:
             unseen = self._matched.unseen(queries.customer_ids, read.columns, self.tables.customers)

@@ -17,8 +17,9 @@ from recsys.modeling.reader import ModelReader
 from recsys.modeling.two_tower import TwoTower
 from recsys.ranking.boosted import BoostedConfig, BoostedRanker, RankingRows
 from recsys.ranking.candidates import candidate_mask
-from recsys.ranking.features import Asked, FeatureBuilder, Pairs, source_scores
+from recsys.ranking.features import Asked, FeatureBuilder, Pairs
 from recsys.ranking.interest import INTEREST, Interest
+from recsys.ranking.sources import Sources
 from recsys.ranking.stage import StageConfig
 from recsys.ranking.tables import ItemTables, numeric_names
 from recsys.recommender import Recommender
@@ -183,10 +184,10 @@ class SecondStage:
         for start in range(0, len(queries), _QUESTIONS_AT_ONCE):
             chunk = np.arange(start, min(start + _QUESTIONS_AT_ONCE, len(queries)))
             some = asked.take(chunk)
-            sources = source_scores(tables, some)
+            sources = Sources.of(tables, some.history)
             mask = candidate_mask(some, sources, tables.activity, queries.allowed[chunk], self._ranking.candidates)
             local = Pairs(*np.nonzero(mask))
-            columns = builder.build(some, sources, local)
+            columns = builder.build(some, sources.scores(tables), local, which=sources.which)
             if interest is not None:
                 columns[INTEREST] = interest.score(some, columns, local)
             names = tuple(columns)

@@ -203,6 +203,82 @@ class EntityEncoding(BaseConfig):
             present=present,
         )
 
+    def transform_one(self, values: Mapping[str, Any], now: int) -> EntityRows:
+        """Reads one row as `transform` does, in a tenth of its time.
+
+        Args:
+            values: `<view>__<column>` to a value or None, as the online store gives it.
+            now: epoch µs.
+        """
+        lists = np.full((1, len(self.list_columns), MAX_LIST_LENGTH), -1, np.int64)
+        for position, column in enumerate(self.list_columns):
+            _fill_lists(lists[:, position], [values.get(column.key)], self._rows[column.key])
+        plan = self._plan
+        return EntityRows(
+            categorical=np.array([[rows.get(values.get(key), 0) for key, rows in plan.single]], np.int64),
+            lists=lists,
+            numeric={name: numbers(values, now) for name, numbers in plan.numbers.items()},
+            vectors={name: _vectors_of_one(columns, values) for name, columns in plan.vectors.items()},
+            present=np.array([[any(values.get(key) is not None for key in keys) for keys in plan.keys]], bool),
+        )
+
+    @cached_property
+    def _plan(self) -> "_OneRow":
+        return _OneRow(
+            single=[(column.key, self._rows[column.key]) for column in self.categorical_columns],
+            numbers={group.name: _Numbers.of(group) for group in self.groups},
+            vectors={group.name: group.of_kind(FeatureKind.EMBEDDING) for group in self.groups},
+            keys=[[column.key for column in group.columns] for group in self.groups],
+        )
+
+
+class _OneRow(NamedTuple):
+    """What reading a row looks up, made once."""
+
+    single: list[tuple[str, dict[str | None, int]]]
+    """Of each categorical column, its key and its categories' indices."""
+    numbers: "dict[str, _Numbers]"
+    vectors: dict[str, list[ColumnEncoding]]
+    keys: list[list[str]]
+    """Of each group."""
+
+
+class _Numbers(NamedTuple):
+    """How the F numbers of a group are read."""
+
+    keys: list[str]
+    aged: np.ndarray
+    """[F] bool: times, which are read as ages."""
+    mean: np.ndarray
+    std: np.ndarray
+
+    @classmethod
+    def of(cls, group: GroupEncoding) -> "_Numbers":
+        chosen = group.numbers
+        return cls(
+            [column.key for column in chosen],
+            np.array([column.kind is FeatureKind.TIMESTAMP for column in chosen], bool),
+            np.array([column.mean for column in chosen]),
+            np.array([column.std for column in chosen]),
+        )
+
+    def __call__(self, values: Mapping[str, Any], now: int) -> np.ndarray:
+        """[1, 2F] float32."""
+        raw = np.array([math.nan if (value := values.get(key)) is None else value for key in self.keys], np.float64)
+        return self.scaled(raw[None, :], np.array([[now]], np.int64))
+
+    def scaled(self, raw: np.ndarray, now: np.ndarray) -> np.ndarray:
+        """[N, F] float64 and [N, 1] epoch µs to [N, 2F] float32: each on its scale, and whether it is missing."""
+        if not raw.shape[1]:
+            return np.zeros((len(raw), 0), np.float32)
+        scale = _on_log_scale(np.where(self.aged, _days_before(raw, now), raw) if self.aged.any() else raw)
+        scaled = (scale - self.mean) / self.std
+        missing = ~np.isfinite(scaled)
+        out = np.empty((len(raw), 2 * raw.shape[1]), np.float32)
+        out[:, 0::2] = np.where(missing, 0.0, np.minimum(np.maximum(scaled, -_CLIP), _CLIP))
+        out[:, 1::2] = missing
+        return out
+
 
 def _fit_view(frame: pl.DataFrame, now: np.ndarray, view: FeatureView, config: EncodingConfig) -> list[ColumnEncoding]:
     columns = []
@@ -279,18 +355,18 @@ def _on_log_scale(number: np.ndarray) -> np.ndarray:
 
 
 def _numeric_block(group: GroupEncoding, columns: Columns, now: np.ndarray) -> np.ndarray:
-    chosen = group.numbers
-    out = np.zeros((len(now), 2 * len(chosen)), np.float32)
-    if not chosen:
-        return out
-    raw = np.stack([_floats(columns.get(c.key), len(now)) for c in chosen], axis=1)
-    aged = np.array([c.kind is FeatureKind.TIMESTAMP for c in chosen])
-    raw = _on_log_scale(np.where(aged, _days_before(raw, now[:, None]), raw))
-    scaled = (raw - np.array([c.mean for c in chosen])) / np.array([c.std for c in chosen])
-    missing = ~np.isfinite(scaled)
-    out[:, 0::2] = np.where(missing, 0.0, np.clip(scaled, -_CLIP, _CLIP))
-    out[:, 1::2] = missing
-    return out
+    numbers = _Numbers.of(group)
+    raw = [_floats(columns.get(key), len(now)) for key in numbers.keys]
+    return numbers.scaled(np.stack(raw, axis=1) if raw else np.zeros((len(now), 0)), now[:, None])
+
+
+def _vectors_of_one(columns: list[ColumnEncoding], values: Mapping[str, Any]) -> np.ndarray:
+    """[1, D] float32, zeros where missing."""
+    parts = [
+        np.zeros(column.dim, np.float32) if (value := values.get(column.key)) is None else np.asarray(value, np.float32)
+        for column in columns
+    ]
+    return np.concatenate(parts)[None, :] if parts else np.zeros((1, 0), np.float32)
 
 
 def _vector_block(group: GroupEncoding, columns: Columns, n: int) -> np.ndarray:

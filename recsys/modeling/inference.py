@@ -9,15 +9,18 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from recsys.modeling.encoding import EntityEncoding, EntityRows
+from recsys.modeling.plain import Function, PlainHistory, array, plain
 from recsys.modeling.reader import CustomerRows, HistoryArrays, distinct
 from recsys.modeling.towers import CustomerTower, EntityEmbeddings
 from recsys.modeling.two_tower import ItemVectors, TwoTower
 from recsys.schema import Modality
 
 _HISTORY: Final = str(Modality.HISTORY)
+_FEW: Final = 64
+"""Up to so many rows, plain functions are sooner done than torch's."""
 
 
 class CustomerEncoder:
@@ -30,47 +33,93 @@ class CustomerEncoder:
     """
 
     def __init__(self, model: TwoTower, encoding: EntityEncoding, items: ItemVectors) -> None:
-        self._model = model
-        self._tower: CustomerTower = model.customers
-        self._items = items
-        self._categories = _Categories.of(self._tower.embeddings, encoding)
+        tower: CustomerTower = model.customers
+        self._groups = encoding.group_names()
+        self._modalities = [str(modality) for modality in tower.modalities]
+        self._categories = _Categories.of(tower.embeddings, encoding)
         self._columns = {group.name: _positions(encoding, group.name) for group in encoding.groups}
-        self._channels = self._tower.context.embedding_bags["channel_table"].weight.detach()
+        self._channels = array(tower.context.embedding_bags["channel_table"].weight)
+        self._missing = {name: array(tower.missing[name]) for name in self._modalities}
+        self._few = _Plain.of(model, self._groups, items)
+        self._many = _Torch(model, items)
 
-    def encode(self, rows: CustomerRows) -> Tensor:
-        """[B, D] vectors, not yet scaled."""
+    def encode(self, rows: CustomerRows) -> np.ndarray:
+        """[B, D] float32 vectors, not yet scaled."""
+        way: _Plain | _Torch = self._few if len(rows.channel) <= _FEW else self._many
         embedded = self._categories.look_up(rows.columns)
-        present = dict(zip(self._columns, torch.from_numpy(rows.columns.present).unbind(dim=1), strict=True))
-        present[_HISTORY] = torch.from_numpy(rows.history.length > 0)
-        tokens = {_HISTORY: self._states(rows.history)}
-        tokens |= {name: self._token(name, rows.columns, embedded) for name in self._columns}
-        known = {
-            name: torch.where(present[name][:, None], tokens[name], self._tower.missing[name])
-            for name in map(str, self._tower.modalities)
-        }
-        channel = self._channels[torch.from_numpy(rows.channel)]
-        return known[_HISTORY] + self._tower.fusion(torch.stack([*known.values(), channel], dim=1))
+        present = {name: rows.columns.present[:, place] for place, name in enumerate(self._groups)}
+        present[_HISTORY] = rows.history.length > 0
+        tokens = {_HISTORY: _states(way, rows.history)}
+        for name, places in self._columns.items():
+            categories = embedded[:, places].reshape(len(embedded), -1)
+            parts = [rows.columns.numeric[name], rows.columns.vectors[name], categories]
+            tokens[name] = way.token(name, np.concatenate(parts, axis=1))
+        known = {name: np.where(present[name][:, None], tokens[name], self._missing[name]) for name in self._modalities}
+        return known[_HISTORY] + way.fuse(np.stack([*known.values(), self._channels[rows.channel]], axis=1))
 
-    def _token(self, name: str, rows: EntityRows, embedded: Tensor) -> Tensor:
-        """[B, D] of one group of columns."""
-        dense = torch.from_numpy(np.concatenate([rows.numeric[name], rows.vectors[name]], axis=1))
-        network: nn.Module = self._tower.groups[name].network  # type: ignore[assignment]
-        vectors: Tensor = network(torch.cat([dense, embedded[:, self._columns[name]].flatten(1)], dim=1))
-        return vectors
 
-    def _states(self, history: HistoryArrays) -> Tensor:
-        """[B, D]: the state after each history; equal ones are encoded once."""
-        first, which = distinct(history)
-        if len(first) == len(history.length):
-            return self._model.encode_last(self._items, history.to_batch())
-        return self._model.encode_last(self._items, history.take(first).to_batch())[torch.from_numpy(which)]
+class _Plain(NamedTuple):
+    """The networks for a few rows."""
+
+    groups: dict[str, Function]
+    fuse: Function
+    history: PlainHistory
+    products: np.ndarray
+    contents: np.ndarray | None
+    event_types: np.ndarray
+
+    @classmethod
+    def of(cls, model: TwoTower, groups: list[str], items: ItemVectors) -> "_Plain":
+        tower = model.customers
+        networks = {name: plain(tower.groups[name].network) for name in groups}  # type: ignore[arg-type]
+        contents = None if items.contents is None else array(items.contents)
+        events = array(model.event_type.weight)
+        return cls(networks, plain(tower.fusion), PlainHistory(model.history), array(items.products), contents, events)
+
+    def token(self, name: str, values: np.ndarray) -> np.ndarray:
+        """[B, width] to [B, D]."""
+        return self.groups[name](values)
+
+    def states(self, history: HistoryArrays) -> np.ndarray:
+        """[B, D]."""
+        steps = max(1, int(history.length.max(initial=0)))
+        entries = self.products[history.product[:, :steps]] + self.event_types[history.event_type[:, :steps]]
+        if self.contents is not None:
+            entries += self.contents[history.content[:, :steps]]
+        return self.history.last(entries, history.timestamp[:, :steps], history.length)
+
+
+class _Torch(NamedTuple):
+    """The networks for many rows."""
+
+    model: TwoTower
+    items: ItemVectors
+
+    def token(self, name: str, values: np.ndarray) -> np.ndarray:
+        """[B, width] to [B, D]."""
+        network: nn.Module = self.model.customers.groups[name].network  # type: ignore[assignment]
+        return array(network(torch.from_numpy(values)))
+
+    def states(self, history: HistoryArrays) -> np.ndarray:
+        """[B, D]."""
+        return array(self.model.encode_last(self.items, history.to_batch()))
+
+    def fuse(self, tokens: np.ndarray) -> np.ndarray:
+        """[B, M, D] to [B, D]."""
+        return array(self.model.customers.fusion(torch.from_numpy(tokens)))
+
+
+def _states(way: _Plain | _Torch, history: HistoryArrays) -> np.ndarray:
+    """[B, D]: the state after each history; equal ones are encoded once."""
+    first, which = distinct(history)
+    return way.states(history) if len(first) == len(which) else way.states(history.take(first))[which]
 
 
 class _Categories(NamedTuple):
     """All categorical columns' embeddings in one table."""
 
-    table: Tensor
-    """[V, C]: one column's rows after the other's; the last row is zeros."""
+    table: np.ndarray
+    """[V, C] float32: one column's rows after the other's; the last row is zeros."""
     single: np.ndarray
     """[F] int64: where each single-valued column's rows begin."""
     lists: np.ndarray
@@ -80,26 +129,27 @@ class _Categories(NamedTuple):
     def of(cls, embeddings: EntityEmbeddings, encoding: EntityEncoding) -> "_Categories":
         columns = [*encoding.categorical_columns, *encoding.list_columns]
         if embeddings.collection is None:
-            return cls(torch.zeros(1, 0), np.zeros(0, np.int64), np.zeros(0, np.int64))
+            return cls(np.zeros((1, 0), np.float32), np.zeros(0, np.int64), np.zeros(0, np.int64))
         bags = embeddings.collection.embedding_bags
-        weights = [bags[f"{column.key}_table"].weight.detach() for column in columns]
+        weights = [array(bags[f"{column.key}_table"].weight) for column in columns]
         starts = np.cumsum([0, *(len(weight) for weight in weights)])[:-1].astype(np.int64)
         split = len(encoding.categorical_columns)
-        return cls(torch.cat([*weights, torch.zeros(1, weights[0].shape[1])]), starts[:split], starts[split:])
+        nothing = np.zeros((1, weights[0].shape[1]), np.float32)
+        return cls(np.concatenate([*weights, nothing]), starts[:split], starts[split:])
 
-    def look_up(self, rows: EntityRows) -> Tensor:
+    def look_up(self, rows: EntityRows) -> np.ndarray:
         """[B, F + G, C]; a list is the sum of its entries."""
-        own = self.table[torch.from_numpy(rows.categorical + self.single)]
+        own = self.table[rows.categorical + self.single]
         if not len(self.lists):
             return own
         entries = np.where(rows.lists >= 0, rows.lists + self.lists[:, None], len(self.table) - 1)
-        return torch.cat([own, self.table[torch.from_numpy(entries)].sum(dim=2)], dim=1)
+        return np.concatenate([own, self.table[entries].sum(axis=2)], axis=1)
 
 
-def _positions(encoding: EntityEncoding, group: str) -> Tensor:
+def _positions(encoding: EntityEncoding, group: str) -> np.ndarray:
     """Where a group's categorical columns are in `_Categories.look_up`, in the order that its network reads them."""
     place = {
         column.key: position for position, column in enumerate((*encoding.categorical_columns, *encoding.list_columns))
     }
     keys = next(one for one in encoding.groups if one.name == group).categories
-    return torch.tensor([place[column.key] for column in keys], dtype=torch.int64)
+    return np.array([place[column.key] for column in keys], np.int64)

@@ -5,6 +5,7 @@ where a variant lacks it; the numbers are those that reading every variant by it
 """
 
 from collections.abc import Mapping, Sequence
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ class VariantReader:
         kept = self._kept(rows)
         if kept is None:
             return None
-        whole = self._encoding.transform({key: [rows[0].get(key)] for key in self._keys}, now[:1])
+        whole = self._encoding.transform_one(rows[0], int(now[0]))
         present = np.zeros((len(rows), len(self._groups)), bool)
         numeric: dict[str, np.ndarray] = {}
         for position, (name, columns, numbers) in enumerate(self._groups):
@@ -71,12 +72,12 @@ class VariantReader:
 
     def _kept(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray | None:
         """[B, K] bool: whether a row has a value in each column, which is then the first row's."""
-        values = [rows[0].get(key) for key in self._keys]
+        values = list(map(rows[0].get, self._keys))
         kept = np.empty((len(rows), len(values)), bool)
         for place, row in enumerate(rows):
-            own = [row.get(key) for key in self._keys]
-            same = [mine is value for mine, value in zip(own, values, strict=True)]
-            if not all(alike or mine is None for alike, mine in zip(same, own, strict=True)):
+            own = list(map(row.get, self._keys))
+            same = list(map(is_, own, values))
+            if not all(same) and any(not alike and mine is not None for alike, mine in zip(same, own, strict=True)):
                 return None
             kept[place] = same
         return kept & np.array([value is not None for value in values], bool)

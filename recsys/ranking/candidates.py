@@ -5,7 +5,8 @@ from pydantic import Field
 
 from recsys.config import BaseConfig
 from recsys.ranking.activity import Activity
-from recsys.ranking.features import Asked, Columns
+from recsys.ranking.features import Asked
+from recsys.ranking.sources import Sources
 
 _DAY = 86_400_000_000
 
@@ -26,7 +27,7 @@ SOURCES = ("ease_recent", "knn_recent", "transition_recent", "transition_1", "fa
 
 
 def candidate_mask(
-    asked: Asked, sources: Columns, activity: Activity, allowed: np.ndarray, config: CandidateConfig
+    asked: Asked, sources: Sources, activity: Activity, allowed: np.ndarray, config: CandidateConfig
 ) -> np.ndarray:
     """[B, P] bool: the union of what the sources propose, within `allowed` [B, P]."""
     if allowed.shape[1] <= config.all_up_to:
@@ -34,8 +35,8 @@ def candidate_mask(
     mask = np.zeros_like(allowed)
     _add_best(mask, asked.tower, allowed, config.tower)
     for name in SOURCES:
-        if name in sources:
-            _add_best(mask, sources[name], allowed, config.source)
+        if name in sources.proposals:
+            _add_best(mask, sources.proposals[name][sources.which], allowed, config.source)
     _add_best(mask, _recent_counts(activity, asked.now, config.popular_days), allowed, config.popular)
     few = allowed.sum(axis=1) <= config.all_up_to
     return (mask | few[:, None]) & allowed

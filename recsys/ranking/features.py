@@ -7,19 +7,15 @@ and the bundle's tables; training rows are made by the same code. B customers, P
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from recsys.modeling.encoding import EntityRows
-from recsys.modeling.reader import HistoryArrays, distinct
+from recsys.modeling.reader import HistoryArrays
 from recsys.ranking.activity import Ages
-from recsys.ranking.factors import fold_in
+from recsys.ranking.sources import named
 from recsys.ranking.tables import ItemTables
 
 _DAY = 86_400_000_000
 _WINDOWS = (7, 30, 90)
-_RECENT = 3
-_DECAY = 0.8
-"""Weight of an entry relative to the one after it, in the recency-weighted history."""
 
 Columns = dict[str, np.ndarray]
 
@@ -55,74 +51,7 @@ class Asked(NamedTuple):
     @property
     def valid(self) -> np.ndarray:
         """[B, L] bool: entries of the history that name a product."""
-        steps = np.arange(self.history.product.shape[1])[None, :]
-        return (steps < self.history.length[:, None]) & (self.history.product >= 0)
-
-
-def source_scores(tables: ItemTables, asked: Asked) -> Columns:
-    """Name to [B, P] float32: the scores of all simple sources."""
-    return proposals(tables, asked) | likenesses(tables, asked)
-
-
-def proposals(tables: ItemTables, asked: Asked) -> Columns:
-    """Name to [B, P] float32: the scores of the sources that propose candidates."""
-    once = _Once.of(asked)
-    weights, rows = _history_weights(once.asked, len(tables)), len(once.asked.now)
-    scores: Columns = {}
-    for name, matrix in tables.neighbours.items():
-        views = len(_VIEWS) if name == "transition" else 2
-        reached = _by_view(weights[: views * rows] @ matrix, views)
-        scores[name], scores[f"{name}_recent"] = reached["all"], reached["recent"]
-        if name == "transition":
-            scores |= {f"transition_{step}": reached[f"last_{step}"] for step in range(1, _RECENT + 1)}
-    if tables.factors.shape[1]:
-        scores["factors"] = fold_in(weights[:rows], tables.factors) @ tables.factors.T
-    return {name: once.for_all(np.asarray(values, np.float32)) for name, values in scores.items()}
-
-
-def likenesses(tables: ItemTables, asked: Asked, products: np.ndarray | None = None) -> Columns:
-    """Name to [B, P] float32: how like each product's content is to that of the history.
-
-    Args:
-        tables: what products are.
-        asked: the customers.
-        products: [Q] int64: those that are looked at, ascending; the others read 0. None: all.
-    """
-    once = _Once.of(asked)
-    views, rows = len(_COMPARED), len(once.asked.now)
-    weights = _history_weights(once.asked, len(tables))[: views * rows]
-    some = slice(None) if products is None else products
-    near = {name: _unit_rows(weights @ vectors) @ vectors[some].T for name, vectors in tables.content.vectors.items()}
-    labels = tables.content.labels
-    near["labels"] = _mean_rows(weights) @ labels @ (labels if products is None else labels[products]).T
-    scores: Columns = {}
-    for name, values in near.items():
-        for view, part in _by_view(values, views).items():
-            whole = np.asarray(part, np.float32)
-            if products is not None:
-                whole = np.zeros((rows, len(tables)), np.float32)
-                whole[:, products] = part
-            scores[f"{name}_{view}"] = once.for_all(whole)
-    return scores
-
-
-class _Once(NamedTuple):
-    """Customers with each history only once: explanations ask about one history under many names."""
-
-    asked: Asked
-    which: np.ndarray | None
-    """[B] int64: whose of `asked` each customer's history is; None: each his own."""
-
-    @classmethod
-    def of(cls, asked: Asked) -> "_Once":
-        if len(asked.now) > _FEW:
-            return cls(asked, None)
-        first, which = distinct(asked.history)
-        return cls(asked, None) if len(first) == len(which) else cls(asked.take(first), which)
-
-    def for_all(self, values: np.ndarray) -> np.ndarray:
-        """[U, P] to [B, P]."""
-        return values if self.which is None else values[self.which]
+        return named(self.history)
 
 
 class FeatureBuilder:
@@ -135,28 +64,43 @@ class FeatureBuilder:
         self.numbers = numbers
         self._ages = Ages.of(tables.activity)
 
-    def build(self, asked: Asked, sources: Columns, pairs: Pairs, wanted: frozenset[str] | None = None) -> Columns:
+    def build(
+        self,
+        asked: Asked,
+        sources: Columns,
+        pairs: Pairs,
+        wanted: frozenset[str] | None = None,
+        which: np.ndarray | None = None,
+    ) -> Columns:
         """Name to [E] float32; the names and their order depend on the tables only.
 
         Args:
             asked: the customers.
-            sources: the scores of the simple sources.
+            sources: the scores of the simple sources, [U, P].
             pairs: the candidates.
             wanted: nobody asks for the others: of `sources` and of the places in them only these are made; None: all.
+            which: [B] int64: whose row of `sources` each customer's is; None: each his own.
         """
         customer, product = pairs
-        scores = {"tower": asked.tower} | sources
+        row = customer if which is None else which[customer]
+        size = len(self.tables)
+        in_tower, in_sources = customer * size + product, row * size + product  # `take` is faster than two indices
+        scores = {"tower": (in_tower, asked.tower)} | {name: (in_sources, values) for name, values in sources.items()}
         columns = {
-            name: values[customer, product] for name, values in scores.items() if wanted is None or name in wanted
+            name: values.take(places) for name, (places, values) in scores.items() if wanted is None or name in wanted
         }
         for name in (name for name in scores if name in _RANKED):
             if wanted is None or f"{name}_rank" in wanted:
-                columns[f"{name}_rank"] = _log_rank(scores[name])[customer, product]
+                places, values = scores[name]
+                columns[f"{name}_rank"] = _log_rank(values).take(places)
         columns |= self._activity(asked.now[customer], product)
         columns |= {name: values[customer] for name, values in _customer(asked).items()}
         columns |= self._attributes(asked, pairs)
         columns |= self._touched(asked, pairs)
-        return {name: np.asarray(values, np.float32) for name, values in columns.items()}
+        return {
+            name: values if values.dtype == np.float32 else values.astype(np.float32)
+            for name, values in columns.items()
+        }
 
     def _activity(self, now: np.ndarray, product: np.ndarray) -> Columns:
         activity = self.tables.activity
@@ -173,15 +117,18 @@ class FeatureBuilder:
         columns: Columns = {}
         valid = asked.valid
         last = np.where(valid.any(axis=1), valid.shape[1] - 1 - np.argmax(valid[:, ::-1], axis=1), 0)
-        for number, values in zip(self.numbers, self.tables.content.numbers.T, strict=True):
+        numbers = self.tables.content.numbers
+        touched = np.where(valid[:, :, None], numbers[asked.history.product], np.float32("nan"))  # [B, L, N]
+        known = np.isfinite(touched)
+        with np.errstate(invalid="ignore"):
+            mean = np.where(known, touched, np.float32(0)).sum(axis=1, dtype=np.float64) / known.sum(axis=1)
+        own = numbers[pairs.product]
+        from_mean = own - mean[pairs.customer]
+        from_last = own - touched[np.arange(len(last)), last][pairs.customer]
+        for place, number in enumerate(self.numbers):
             name = f"attribute_{number}"
-            touched = np.where(valid, values[asked.history.product], np.nan)
-            known = np.isfinite(touched)
-            with np.errstate(invalid="ignore"):
-                mean = np.where(known, touched, 0.0).sum(axis=1) / known.sum(axis=1)
-            columns[name] = values[pairs.product]
-            columns[f"{name}_from_mean"] = columns[name] - mean[pairs.customer]
-            columns[f"{name}_from_last"] = columns[name] - touched[np.arange(len(last)), last][pairs.customer]
+            columns[name] = own[:, place]
+            columns[f"{name}_from_mean"], columns[f"{name}_from_last"] = from_mean[:, place], from_last[:, place]
         return columns
 
     def _touched(self, asked: Asked, pairs: Pairs) -> Columns:
@@ -207,36 +154,6 @@ _RANKED = frozenset({"tower", "ease", "transition_recent", "knn_recent"})
 """Whose place in the customer's list is a feature beside the score."""
 
 
-_VIEWS = ("all", "recent", *(f"last_{step}" for step in range(1, _RECENT + 1)))
-"""How a history is summed up: its distinct products, with recency, and the last few one by one."""
-_COMPARED = _VIEWS[:3]
-"""The views whose content is compared with the candidates'."""
-_FEW = 64
-"""Up to so many customers it is worth a look whether they share histories."""
-
-
-def _history_weights(asked: Asked, products: int) -> sparse.csr_matrix:
-    """[V * B, P]: the histories in each of the views; in one matrix, since a product costs more than its numbers."""
-    valid = asked.valid
-    row, column = np.nonzero(valid)
-    product = asked.history.product[row, column]
-    from_end = valid.sum(axis=1)[row] - np.cumsum(valid, axis=1)[row, column]
-    weight = np.stack([np.ones(len(row)), _DECAY**from_end, *(from_end == step for step in range(_RECENT))])
-    view, entry = np.nonzero(weight)
-    places = (view * len(valid) + row[entry], product[entry])
-    matrix = sparse.csr_matrix(
-        (weight[view, entry].astype(np.float32), places), shape=(len(_VIEWS) * len(valid), products)
-    )
-    matrix.data[: matrix.indptr[len(valid)]] = 1.0
-    return matrix
-
-
-def _by_view(scores: sparse.csr_matrix | np.ndarray, views: int) -> Columns:
-    """[V * B, P] as view to [B, P], of the first V views."""
-    dense = np.asarray(scores) if isinstance(scores, np.ndarray) else scores.toarray()
-    return dict(zip(_VIEWS[:views], np.split(dense, views), strict=True))
-
-
 def _customer(asked: Asked) -> Columns:
     """[B]: how long the history is, and when it began and ended."""
     history = asked.history
@@ -260,14 +177,3 @@ def _log_rank(scores: np.ndarray) -> np.ndarray:
     places = np.log1p(np.arange(scores.shape[1], dtype=np.float32))
     np.put_along_axis(rank, np.argsort(-scores, axis=1, kind="stable"), places[None, :], axis=1)
     return rank
-
-
-def _unit_rows(vectors: np.ndarray) -> np.ndarray:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9))
-
-
-def _mean_rows(weights: sparse.csr_matrix) -> sparse.csr_matrix:
-    total = np.maximum(np.asarray(weights.sum(axis=1)).ravel(), 1e-9)
-    mean = weights.copy()
-    mean.data /= np.repeat(total, np.diff(weights.indptr)).astype(np.float32)
-    return mean

@@ -19,6 +19,7 @@ from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.features import Asked, Columns, Pairs
 from recsys.ranking.forest import Parts
 from recsys.ranking.profiles import Arrays, Profiles
+from recsys.ranking.spread import Lists, times_transposed
 from recsys.ranking.tables import ItemTables
 
 INTEREST = "interest"
@@ -109,20 +110,26 @@ class Interest:
         matched = {} if self.matched is None else self.matched.affinity.to_arrays()
         return self.tables.to_arrays() | matched
 
-    def score(self, asked: Asked, shared: Columns, pairs: Pairs) -> np.ndarray:
+    def read(self, asked: Asked) -> "InterestRead":
+        """What the model sees of customers alone."""
+        matched = {}
+        if self.matched is not None and asked.columns is not None:
+            matched = self.matched(asked.columns, self.tables.customers)
+        return read_customers(self.tables, self.items, asked, self.config.event_types)._replace(matched=matched)
+
+    def score(self, asked: Asked, shared: Columns, pairs: Pairs, read: "InterestRead | None" = None) -> np.ndarray:
         """[E] float32 log-odds.
 
         Args:
             asked: the customers, with their columns.
             shared: features of the pairs that the ranker reads too; those that were fitted on answers are not read.
             pairs: the candidates.
+            read: what `read` says, where it is known already.
         """
         if not len(pairs.product):
             return np.zeros(0, np.float32)
-        matched = {}
-        if self.matched is not None and asked.columns is not None:
-            matched = self.matched(asked.columns, self.tables.customers)
-        crossed, products, column = _crossed(self.tables, self.items, asked, pairs, self.config.event_types)
+        read = self.read(asked) if read is None else read
+        crossed, products, column = _crossed(read, self.items, pairs)
         own = np.zeros((len(self._own), len(column)), np.float32)
         for row, name in zip(own, self._own, strict=True):
             if name not in self.reads:
@@ -130,10 +137,27 @@ class Interest:
             if name in crossed:
                 row[:] = crossed[name][pairs.customer, column]
             else:
-                row[:] = matched[name][pairs] if name in matched else shared[name]
-        customers = self.tables.customers.columns(_columns(asked))
-        parts = Parts(customers, self.tables.products[products], own, pairs.customer, column)
+                row[:] = read.matched[name][pairs] if name in read.matched else shared[name]
+        parts = Parts(read.columns, self.tables.products[products], own, pairs.customer, column)
         return self.model.predict_parts(parts, self.config.rounds)
+
+
+class InterestRead(NamedTuple):
+    """What is seen of B customers, whatever they are asked about."""
+
+    columns: np.ndarray
+    """[B, F] float32: their columns."""
+    near: Columns
+    """Type of event to [B, G] float32: how much of it was done lately with products of each label."""
+    said: Columns
+    """Name of the embedding to [B, D] float32, centred and of unit length: of those that products have too."""
+    matched: Columns
+    """Name to [B, P] float32: the bilinear model's scores."""
+
+    def take(self, rows: np.ndarray | slice) -> "InterestRead":
+        """Of customers `rows`."""
+        near, said, matched = ({name: values[rows] for name, values in group.items()} for group in self[1:])
+        return InterestRead(self.columns[rows], near, said, matched)
 
 
 def interest_features(
@@ -146,51 +170,52 @@ def interest_features(
 ) -> tuple[list[str], np.ndarray]:
     """Names, and [E, F] float32 of the pairs: those of the customers, of the products, and the pairs' own."""
     free = {name: values for name, values in shared.items() if not name.startswith(LEARNED)}
-    crossed, products, column = _crossed(tables, items, asked, pairs, event_types)
+    read = read_customers(tables, items, asked, event_types)
+    crossed, products, column = _crossed(read, items, pairs)
     own = free | {name: values[pairs.customer, column] for name, values in crossed.items()}
-    customers = tables.customers.columns(_columns(asked))
     rows = np.stack(list(own.values()), axis=0, dtype=np.float32)
-    parts = Parts(customers, tables.products[products], rows, pairs.customer, column)
+    parts = Parts(read.columns, tables.products[products], rows, pairs.customer, column)
     return [*tables.customer_names, *tables.product_names, *own], parts.rows()
 
 
-def _crossed(
-    tables: InterestTables, items: ItemTables, asked: Asked, pairs: Pairs, event_types: tuple[str, ...]
-) -> tuple[Columns, np.ndarray, np.ndarray]:
-    """Name to [B, Q] float32, the Q products that occur, and [E] int64: which of those each pair's is."""
-    products, column = np.unique(pairs.product, return_inverse=True)
-    said = _said(_columns(asked), tables.customers, items, products)
-    return _near(asked, items, event_types, products) | said, products, column
-
-
-def _columns(asked: Asked) -> EntityRows:
+def read_customers(
+    tables: InterestTables, items: ItemTables, asked: Asked, event_types: tuple[str, ...]
+) -> InterestRead:
+    """What is seen of customers alone, without a bilinear model."""
     if asked.columns is None:
         raise ValueError("interest is asked for without the customers' columns")
-    return asked.columns
+    near, said = _near(asked, items, event_types), _said(asked.columns, tables.customers, items)
+    return InterestRead(tables.customers.columns(asked.columns), near, said, {})
 
 
-def _near(asked: Asked, items: ItemTables, event_types: tuple[str, ...], products: np.ndarray) -> Columns:
-    """[B, Q] for each type of event: how much of it the customer did lately with products of the same labels."""
+def _crossed(read: InterestRead, items: ItemTables, pairs: Pairs) -> tuple[Columns, np.ndarray, np.ndarray]:
+    """Name to [B, Q] float32, the Q products that occur, and [E] int64: which of those each pair's is."""
+    products, column = np.unique(pairs.product, return_inverse=True)
+    near = {f"near_{name}": times_transposed(rows, items.content.labels, products) for name, rows in read.near.items()}
+    said = {f"said_{name}": rows @ items.content.vectors[name][products].T for name, rows in read.said.items()}
+    return near | said, products, column
+
+
+def _near(asked: Asked, items: ItemTables, event_types: tuple[str, ...]) -> Columns:
     valid, history = asked.valid, asked.history
-    weight = np.where(valid, np.exp(-(asked.now[:, None] - history.timestamp) / (FADES_DAYS * _DAY)), 0.0)
-    done = np.zeros((len(event_types), len(valid), len(items)), np.float32)
     row, step = np.nonzero(valid & (history.event_type > 0))
-    np.add.at(done, (history.event_type[row, step] - 1, row, history.product[row, step]), weight[row, step])
-    labels = items.content.labels
-    near = (done.reshape(-1, len(items)) @ labels) @ labels[products].T.toarray()
-    shape = (len(event_types), len(valid), len(products))
-    return {f"near_{name}": part for name, part in zip(event_types, near.reshape(shape), strict=True)}
+    ages = (asked.now[row] - history.timestamp[row, step]) / _DAY
+    weight, kind = np.exp(-ages / FADES_DAYS), history.event_type[row, step] - 1
+    place = kind * len(valid) + row
+    order = np.argsort(place, kind="stable")
+    begins = np.searchsorted(place[order], np.arange(len(event_types) * len(valid) + 1))
+    lists = Lists(begins, history.product[row, step][order], weight[order].astype(np.float32))
+    near = lists.times_sparse(items.content.labels)
+    return dict(zip(event_types, near.reshape(len(event_types), len(valid), near.shape[1]), strict=True))
 
 
-def _said(columns: EntityRows, customers: Profiles, items: ItemTables, products: np.ndarray) -> Columns:
-    """[B, Q] for each kind of embedding that customers and products share: their cosine."""
-    scores: Columns = {}
+def _said(columns: EntityRows, customers: Profiles, items: ItemTables) -> Columns:
+    units: Columns = {}
     for name, vectors in items.content.vectors.items():
         reduction = customers.reductions.get(name)
         if reduction is None or vectors.shape[1] != len(reduction.mean):
             continue
         own = columns.vectors[name]
         centred = np.where(np.abs(own).sum(axis=1, keepdims=True) > 0, own - reduction.mean, 0.0)
-        unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
-        scores[f"said_{name}"] = np.asarray(unit @ vectors[products].T, np.float32)
-    return scores
+        units[name] = np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9), np.float32)
+    return units

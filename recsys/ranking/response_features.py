@@ -13,9 +13,10 @@ import numpy as np
 
 from recsys.modeling.encoding import EntityEncoding, EntityRows
 from recsys.ranking.activity import Activity
-from recsys.ranking.features import Asked, Columns, FeatureBuilder, Pairs, source_scores
+from recsys.ranking.features import Asked, Columns, FeatureBuilder, Pairs
 from recsys.ranking.interest import FADES_DAYS, InterestTables, interest_features
 from recsys.ranking.profiles import Arrays, Profiles
+from recsys.ranking.sources import Sources
 from recsys.ranking.tables import ContentTables, ItemTables, pack_matrix, unpack_matrix
 
 POSITION = "position"
@@ -103,7 +104,8 @@ def response_features(
 ) -> tuple[list[str], np.ndarray]:
     """Names, and [E, F] float32."""
     pairs = Pairs(exposed.customer, exposed.product)
-    shared = builder.build(asked, source_scores(tables.items, asked), pairs)
+    sources = Sources.of(tables.items, asked.history)
+    shared = builder.build(asked, sources.scores(tables.items), pairs, which=sources.which)
     names, values = interest_features(tables.interest, tables.items, asked, shared, pairs, builder.event_types)
     own = _of_creatives(tables, asked, exposed, builder.event_types) | _of_place(asked, exposed)
     own |= tables.creatives.rates(exposed.content, asked.now[exposed.customer])

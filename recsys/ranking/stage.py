@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -12,15 +13,12 @@ from recsys.ranking.candidates import CandidateConfig, candidate_mask
 from recsys.ranking.feature_groups import AVERAGE, feature_group
 from recsys.ranking.features import (
     Asked,
-    Columns,
     FeatureBuilder,
     Pairs,
-    likenesses,
-    proposals,
-    source_scores,
 )
 from recsys.ranking.forest import Parts
-from recsys.ranking.interest import INTEREST, Interest, InterestConfig
+from recsys.ranking.interest import INTEREST, Interest, InterestConfig, InterestRead
+from recsys.ranking.sources import Sources
 from recsys.ranking.tables import ItemTables
 
 _CUSTOMERS_AT_ONCE = 512
@@ -47,6 +45,17 @@ class StageConfig(BaseConfig):
     """None: too little was known of earlier times."""
 
 
+class StageRead(NamedTuple):
+    """What the stage sees of B customers, whatever they are asked about: a request asks twice."""
+
+    sources: Sources
+    interest: InterestRead | None
+
+    def take(self, rows: np.ndarray | slice) -> "StageRead":
+        """Of customers `rows`."""
+        return StageRead(self.sources.take(rows), None if self.interest is None else self.interest.take(rows))
+
+
 class SecondStage:
     """Ranks the candidates that the towers and the simple sources propose."""
 
@@ -61,15 +70,23 @@ class SecondStage:
         self._reads = frozenset(config.features[column] for column in ranker.used())
         self._shared = self._reads if interest is None else self._reads | interest.reads
 
-    def score(self, asked: Asked, allowed: np.ndarray | None = None) -> np.ndarray:
+    def read(self, asked: Asked) -> StageRead:
+        """What the stage sees of customers; for few of them, since it is much for each."""
+        interest = None if self.interest is None or INTEREST not in self._reads else self.interest.read(asked)
+        return StageRead(Sources.of(self.tables, asked.history), interest)
+
+    def score(self, asked: Asked, allowed: np.ndarray | None = None, read: StageRead | None = None) -> np.ndarray:
         """Scores of all products, [B, P] float32.
 
         Args:
             asked: the customers with the towers' scores.
             allowed: [B, P] bool: the only products that will be looked at; None: all.
+            read: what `read` says of them, where it is known already.
         """
         if allowed is None:
             allowed = np.ones(asked.tower.shape, bool)
+        if read is not None:
+            return self._score(asked, allowed, read)
         out = np.empty(asked.tower.shape, np.float32)
 
         def block(start: int) -> None:
@@ -85,14 +102,13 @@ class SecondStage:
                 list(pool.map(block, starts))
         return out
 
-    def _score(self, asked: Asked, allowed: np.ndarray) -> np.ndarray:
-        sources = proposals(self.tables, asked)
-        mask = candidate_mask(asked, sources, self.tables.activity, allowed, self.config.candidates)
+    def _score(self, asked: Asked, allowed: np.ndarray, read: StageRead | None = None) -> np.ndarray:
+        read = self.read(asked) if read is None else read
+        mask = candidate_mask(asked, read.sources, self.tables.activity, allowed, self.config.candidates)
         pairs = Pairs(*np.nonzero(mask))
-        sources |= likenesses(self.tables, asked, np.unique(pairs.product))
         ranked = np.zeros(0, np.float32)
         if len(pairs.product):
-            ranked = self.ranker.predict_parts(self._parts(asked, sources, pairs), self.config.rounds)
+            ranked = self.ranker.predict_parts(self._parts(asked, read, pairs), self.config.rounds)
             ranked += _TIE * np.tanh(asked.tower[pairs])
         floor = np.zeros(len(allowed), np.float32)
         np.minimum.at(floor, pairs.customer, ranked)
@@ -100,10 +116,10 @@ class SecondStage:
         out[pairs.customer, pairs.product] = ranked
         return out
 
-    def contributions(self, asked: Asked, product: int) -> dict[str, float]:
+    def contributions(self, asked: Asked, product: int, read: StageRead | None = None) -> dict[str, float]:
         """What groups of features, and `average`, add up to: one product's score for one customer."""
         pairs = Pairs(np.zeros(1, np.int64), np.array([product], np.int64))
-        rows = self._parts(asked, source_scores(self.tables, asked), pairs).rows()
+        rows = self._parts(asked, self.read(asked) if read is None else read, pairs).rows()
         found = self.ranker.contributions(rows, self.config.rounds)[0]
         sums = {AVERAGE: float(found[-1])}
         for name, value in zip(self.config.features, found[:-1].tolist(), strict=True):
@@ -111,11 +127,13 @@ class SecondStage:
             sums[group] = sums.get(group, 0.0) + value
         return sums
 
-    def _parts(self, asked: Asked, sources: Columns, pairs: Pairs) -> Parts:
+    def _parts(self, asked: Asked, read: StageRead, pairs: Pairs) -> Parts:
         """The features in the ranker's order; those that no tree asks for are 0."""
-        columns = self._builder.build(asked, sources, pairs, self._shared)
+        sources = read.sources
+        scores = sources.proposals | sources.likenesses(self.tables, np.unique(pairs.product))
+        columns = self._builder.build(asked, scores, pairs, self._shared, sources.which)
         if self.interest is not None and INTEREST in self._reads:
-            columns[INTEREST] = self.interest.score(asked, columns, pairs)
+            columns[INTEREST] = self.interest.score(asked, columns, pairs, read.interest)
         own = np.zeros((len(self.config.features), len(pairs.product)), np.float32)
         for row, name in zip(own, self.config.features, strict=True):
             if name in self._reads:

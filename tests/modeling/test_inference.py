@@ -123,8 +123,8 @@ def assert_same(one: CustomerRows, other: CustomerRows) -> None:
 
 @pytest.mark.parametrize("fusion", list(FusionKind))
 @pytest.mark.parametrize("layers", [0, 1, 2])
-def test_encode_gives_the_numbers_of_the_trained_module(
-    encoding: EntityEncoding, reader: ModelReader, fusion: FusionKind, layers: int
+def test_encode_gives_the_numbers_of_the_trained_module_for_few_rows_and_for_many(
+    encoding: EntityEncoding, reader: ModelReader, fusion: FusionKind, layers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(layers)
     config = TwoTowerConfig(
@@ -149,7 +149,10 @@ def test_encode_gives_the_numbers_of_the_trained_module(
         expected = model.encode_customers(
             reader.customer_batch(rows), states, history.length > 0, torch.from_numpy(rows.channel)
         )
-        torch.testing.assert_close(CustomerEncoder(model, encoding, items).encode(rows), expected, rtol=1e-5, atol=1e-5)
+        encoder = CustomerEncoder(model, encoding, items)
+        np.testing.assert_allclose(encoder.encode(rows), expected.numpy(), rtol=1e-5, atol=1e-5)
+        monkeypatch.setattr("recsys.modeling.inference._FEW", 1)
+        np.testing.assert_allclose(encoder.encode(rows), expected.numpy(), rtol=1e-5, atol=1e-5)
 
 
 def test_variants_of_a_row_are_read_as_each_by_itself(reader: ModelReader) -> None:

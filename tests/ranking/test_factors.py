@@ -5,6 +5,7 @@ import pytest
 from scipy import sparse
 
 from recsys.ranking.factors import ALPHA, L2, fold_in
+from recsys.ranking.spread import Lists
 
 CUSTOMERS, PRODUCTS, SIZE = 12, 20, 6
 
@@ -23,7 +24,7 @@ def factors() -> np.ndarray:
 
 def test_fold_in_equals_the_dense_normal_equations(has: sparse.csr_matrix, factors: np.ndarray) -> None:
     """Hu et al. 2008, equation 4: (Y' C Y + l I)^-1 Y' C p, with the confidence C written out as a matrix."""
-    folded = fold_in(has, factors)
+    folded = fold_in(Lists.of(has), factors)
     wide = factors.astype(float)
     for row, taken in enumerate(has.toarray()):
         confidence = np.diag(1 + ALPHA * taken.astype(float))
@@ -37,15 +38,17 @@ def test_fold_in_equals_implicit_with_the_same_confidence(has: sparse.csr_matrix
 
     model = AlternatingLeastSquares(factors=SIZE, regularization=L2, alpha=1 + ALPHA, num_threads=1)
     model.item_factors = factors
-    np.testing.assert_allclose(fold_in(has, factors), model.recalculate_user(np.arange(CUSTOMERS), has), atol=1e-4)
+    np.testing.assert_allclose(
+        fold_in(Lists.of(has), factors), model.recalculate_user(np.arange(CUSTOMERS), has), atol=1e-4
+    )
 
 
 def test_fold_in_of_who_has_nothing_is_zero(has: sparse.csr_matrix, factors: np.ndarray) -> None:
-    folded = fold_in(has, factors)
+    folded = fold_in(Lists.of(has), factors)
     assert not folded[3].any()
     assert np.abs(np.delete(folded, 3, axis=0)).sum(axis=1).all()
 
 
 def test_fold_in_of_one_customer_equals_that_of_many(has: sparse.csr_matrix, factors: np.ndarray) -> None:
-    alone = np.concatenate([fold_in(has[row], factors) for row in range(CUSTOMERS)])
-    np.testing.assert_allclose(fold_in(has, factors), alone, atol=1e-6)
+    alone = np.concatenate([fold_in(Lists.of(has[row]), factors) for row in range(CUSTOMERS)])
+    np.testing.assert_allclose(fold_in(Lists.of(has), factors), alone, atol=1e-6)

@@ -6,7 +6,8 @@ from scipy import sparse
 
 from recsys.ranking.activity import Activity
 from recsys.ranking.factors import fold_in
-from recsys.ranking.features import Asked, Columns, FeatureBuilder, Pairs, source_scores
+from recsys.ranking.features import Asked, Columns, FeatureBuilder, Pairs
+from recsys.ranking.spread import Lists
 from recsys.ranking.tables import ItemTables
 from tests.ranking.worlds import (
     CLICK,
@@ -21,6 +22,7 @@ from tests.ranking.worlds import (
     join_asked,
     make_histories,
     plain_tables,
+    source_scores,
 )
 
 PRODUCTS = 4
@@ -176,7 +178,7 @@ def test_sources_equal_sums_over_the_known_entries_of_the_history() -> None:
         for step in (1, 2, 3):
             expected = transition[mine[-step]] if step <= len(mine) else np.zeros(products)
             np.testing.assert_allclose(scores[f"transition_{step}"][row], expected, rtol=1e-6)
-        folded = fold_in(sparse.csr_matrix(whole[None].astype(np.float32)), tables.factors)[0]
+        folded = fold_in(Lists.of(sparse.csr_matrix(whole[None].astype(np.float32))), tables.factors)[0]
         np.testing.assert_allclose(scores["factors"][row], tables.factors @ folded, rtol=1e-4, atol=1e-5)
         last = np.eye(products)[mine[-1]] if mine else np.zeros(products)
         for kind, weights in (("all", whole), ("recent", recent), ("last_1", last)):

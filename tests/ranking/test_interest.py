@@ -7,10 +7,20 @@ import pytest
 
 from recsys.modeling.encoding import EntityRows
 from recsys.ranking.boosted import BoostedConfig, BoostedRanker, RankingRows
-from recsys.ranking.features import Asked, FeatureBuilder, Pairs, source_scores
+from recsys.ranking.features import Asked, FeatureBuilder, Pairs
 from recsys.ranking.interest import FADES_DAYS, LEARNED, Interest, InterestConfig, InterestTables, interest_features
 from recsys.ranking.profiles import Profiles
-from tests.ranking.worlds import CLICK, CONVERT, DAY, EVENT_TYPES, NOW, draw_asked, draw_tables, make_histories
+from tests.ranking.worlds import (
+    CLICK,
+    CONVERT,
+    DAY,
+    EVENT_TYPES,
+    NOW,
+    draw_asked,
+    draw_tables,
+    make_histories,
+    source_scores,
+)
 
 PRODUCTS, CUSTOMERS = 12, 30
 TEXT = 6

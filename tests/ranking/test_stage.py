@@ -5,10 +5,11 @@ import pytest
 
 from recsys.ranking.boosted import BoostedConfig, BoostedRanker, RankingRows
 from recsys.ranking.candidates import CandidateConfig, candidate_mask
-from recsys.ranking.features import Asked, FeatureBuilder, Pairs, source_scores
+from recsys.ranking.features import Asked, FeatureBuilder, Pairs
+from recsys.ranking.sources import Sources
 from recsys.ranking.stage import SecondStage, StageConfig
 from recsys.ranking.tables import ItemTables
-from tests.ranking.worlds import EVENT_TYPES, draw_asked, draw_tables, join_asked
+from tests.ranking.worlds import EVENT_TYPES, draw_asked, draw_tables, join_asked, source_scores
 
 CUSTOMERS, PRODUCTS = 40, 50
 NUMBERS = ("rate", "fee")
@@ -77,7 +78,11 @@ def test_score_candidates_are_the_rankers_with_the_rounds_that_were_chosen(
     stage: SecondStage, asked: Asked, allowed: np.ndarray
 ) -> None:
     sources = source_scores(stage.tables, asked)
-    pairs = Pairs(*np.nonzero(candidate_mask(asked, sources, stage.tables.activity, allowed, CANDIDATES)))
+    pairs = Pairs(
+        *np.nonzero(
+            candidate_mask(asked, Sources.of(stage.tables, asked.history), stage.tables.activity, allowed, CANDIDATES)
+        )
+    )
     columns = FeatureBuilder(stage.tables, EVENT_TYPES, NUMBERS).build(asked, sources, pairs)
     features = np.stack([columns[name] for name in stage.config.features], axis=1)
     np.testing.assert_allclose(stage.score(asked, allowed)[pairs], stage.ranker.predict(features, 30), atol=2e-5)
@@ -123,7 +128,7 @@ def test_score_candidates_come_before_the_others_in_the_towers_order(
     stage: SecondStage, asked: Asked, allowed: np.ndarray
 ) -> None:
     scores = stage.score(asked, allowed)
-    mask = candidate_mask(asked, source_scores(stage.tables, asked), stage.tables.activity, allowed, CANDIDATES)
+    mask = candidate_mask(asked, Sources.of(stage.tables, asked.history), stage.tables.activity, allowed, CANDIDATES)
     for row in range(CUSTOMERS):
         mine, others = scores[row, mask[row]], scores[row, ~mask[row]]
         if len(mine):

@@ -5,7 +5,8 @@ from scipy import sparse
 
 from recsys.modeling.reader import HistoryArrays
 from recsys.ranking.activity import Activity
-from recsys.ranking.features import Asked
+from recsys.ranking.features import Asked, Columns
+from recsys.ranking.sources import Sources
 from recsys.ranking.tables import ContentTables, ItemTables
 
 DAY = 86_400_000_000
@@ -82,3 +83,9 @@ def plain_tables(numbers: np.ndarray, activity: Activity) -> ItemTables:
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
     """Of unit length, float32."""
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def source_scores(tables: ItemTables, asked: Asked) -> Columns:
+    """Name to [B, P]: the scores of all simple sources."""
+    sources = Sources.of(tables, asked.history)
+    return sources.for_all(sources.scores(tables))

@@ -13,6 +13,7 @@ from recsys.modeling.encoding import MAX_LIST_LENGTH, EntityEncoding, EntityRows
 from recsys.modeling.reader import HistoryArrays
 from recsys.modeling.two_tower import ModelInputs
 from recsys.ranking.factors import fold_in
+from recsys.ranking.spread import Lists
 from recsys.ranking.neighbours import NeighbourConfig
 from recsys.ranking.tables import ItemTables
 from training.dataset import Catalogue, Prepared
@@ -160,7 +161,7 @@ def test_factors_are_those_that_folding_in_believes_in() -> None:
     rows = [(f"c{c:02}", IDS[p], int(p), Part.TRAIN) for c, p in zip(*np.nonzero(taken), strict=True)]
     factors = fit(make_parts(rows), config=TablesConfig(factors=FactorsConfig(size=2, iterations=300))).factors
     has = sparse.csr_matrix(taken.astype(np.float32))
-    back = fold_in(has.T.tocsr(), fold_in(has, factors))
+    back = fold_in(Lists.of(has.T.tocsr()), fold_in(Lists.of(has), factors))
     assert np.abs(factors).max() > 0.1
     np.testing.assert_allclose(back, factors, rtol=1e-3, atol=1e-3)
 

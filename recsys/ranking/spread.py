@@ -1,0 +1,122 @@
+"""Sums over the entries of many short lists, compiled by numba when they are first asked for.
+
+What a request asks of sparse matrices is small: building one costs more than all of its numbers. Here nothing is built.
+A list is a part of flat arrays: R rows, N entries, P products, D columns.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Kernels(NamedTuple):
+    """The compiled sums; each adds to its last argument."""
+
+    sparse: Callable[..., None]
+    """[R, D] += rows of lists times a sparse [P, D]."""
+    dense: Callable[..., None]
+    """[R, D] += rows of lists times a dense [P, D]."""
+    against: Callable[..., None]
+    """[R, Q] += dense rows [R, D] times the transposed rows `products` [Q] of a sparse [P, D]."""
+
+
+class Lists(NamedTuple):
+    """R lists of products with a weight each."""
+
+    begins: np.ndarray
+    """[R + 1] int64."""
+    product: np.ndarray
+    """[N] int64."""
+    weight: np.ndarray
+    """[N] float32."""
+
+    @classmethod
+    def of(cls, matrix: Any) -> "Lists":
+        """The rows of a CSR matrix, [R, P]."""
+        return cls(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), _single(matrix.data))
+
+    def times_sparse(self, matrix: Any) -> np.ndarray:
+        """[R, D] float32: these rows times a CSR matrix, [P, D]."""
+        out = np.zeros((len(self.begins) - 1, matrix.shape[1]), np.float32)
+        kernels().sparse(*self, *_flat(matrix), out)
+        return out
+
+    def times_dense(self, matrix: np.ndarray) -> np.ndarray:
+        """[R, D] float32: these rows times an array, [P, D] float32."""
+        out = np.zeros((len(self.begins) - 1, matrix.shape[1]), np.float32)
+        kernels().dense(*self, _single(matrix), out)
+        return out
+
+    def totals(self) -> np.ndarray:
+        """[R] float64: the sum of each row's weights."""
+        sums = np.concatenate([[0.0], np.cumsum(self.weight, dtype=np.float64)])
+        return sums[self.begins[1:]] - sums[self.begins[:-1]]
+
+
+def times_transposed(rows: np.ndarray, matrix: Any, products: np.ndarray) -> np.ndarray:
+    """[R, Q] float32: rows [R, D] times the transposed rows `products` [Q] of a CSR matrix, [P, D]."""
+    out = np.zeros((len(rows), len(products)), np.float32)
+    kernels().against(_single(rows), *_flat(matrix), products.astype(np.int64), out)
+    return out
+
+
+def _flat(matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32, copy=False), _single(matrix.data)
+
+
+def _single(values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(values, np.float32)
+
+
+@cache
+def kernels() -> Kernels:
+    """The sums, compiled: it takes a second, which whoever loads a model waits for and not the first who asks."""
+    import numba
+    from numba import float32, int32, int64, void
+
+    lists = (int64[::1], int64[::1], float32[::1])
+    matrix = (int64[::1], int32[::1], float32[::1])
+    table = float32[:, ::1]
+    settings: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    return Kernels(
+        numba.njit(void(*lists, *matrix, table), **settings)(_sparse),
+        numba.njit(void(*lists, table, table), **settings)(_dense),
+        numba.njit(void(table, *matrix, int64[::1], table), **settings)(_against),
+    )
+
+
+def _sparse(
+    begins: np.ndarray,
+    product: np.ndarray,
+    weight: np.ndarray,
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    data: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    for row in range(len(out)):
+        for entry in range(begins[row], begins[row + 1]):
+            one, times = product[entry], weight[entry]
+            for at in range(indptr[one], indptr[one + 1]):
+                out[row, indices[at]] += times * data[at]
+
+
+def _dense(begins: np.ndarray, product: np.ndarray, weight: np.ndarray, table: np.ndarray, out: np.ndarray) -> None:
+    for row in range(len(out)):
+        for entry in range(begins[row], begins[row + 1]):
+            one, times = product[entry], weight[entry]
+            for column in range(out.shape[1]):
+                out[row, column] += times * table[one, column]
+
+
+def _against(
+    rows: np.ndarray, indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, products: np.ndarray, out: np.ndarray
+) -> None:
+    for row in range(len(out)):
+        for place in range(len(products)):
+            total = np.float32(0)
+            for at in range(indptr[products[place]], indptr[products[place] + 1]):
+                total += rows[row, indices[at]] * data[at]
+            out[row, place] += total
