@@ -1,13 +1,10 @@
-"""The loop of `forest`, compiled by numba when it is first called, or read from what an earlier process compiled.
+"""The loop of `forest`, compiled by numba when it is first called; all that it is made of stands here."""
 
-What is compiled is kept beside this file until this file changes: so all that the loop is made of stands here.
-"""
+from typing import NamedTuple
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
-import numba
 import numpy as np
+
+from recsys.ranking.compiling import compiled
 
 DE_BRUIJN = 0x077CB531
 """Times a power of two, its first five of 32 bits tell which power."""
@@ -39,16 +36,7 @@ class Conditions(NamedTuple):
         )
 
 
-def _compiled(function: Callable[..., None]) -> Any:
-    """Where neither the folder of this file nor the user's cache can be written, every process compiles for itself."""
-    settings: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **settings)(function)
-    except RuntimeError:  # numba: "no locator available"
-        return numba.njit(**settings)(function)
-
-
-@_compiled
+@compiled
 def _narrow(left: np.ndarray, values: np.ndarray, threshold: float, missing_holds: bool, right: int) -> None:
     """Takes the leaves of a condition's left side from the pairs for which it does not hold."""
     if missing_holds:
@@ -59,7 +47,7 @@ def _narrow(left: np.ndarray, values: np.ndarray, threshold: float, missing_hold
             left[i] &= -1 if values[i] <= threshold else right
 
 
-@_compiled
+@compiled
 def _of_customer(values: np.ndarray, conditions: Conditions, left: np.ndarray) -> None:
     """The leaves of each tree that one customer's values leave, into [T] int32."""
     for tree in range(len(left)):
@@ -72,7 +60,7 @@ def _of_customer(values: np.ndarray, conditions: Conditions, left: np.ndarray) -
         left[tree] = bits
 
 
-@_compiled
+@compiled
 def _of_products(values: np.ndarray, conditions: Conditions, left: np.ndarray) -> None:
     """The leaves of each tree that each product's values leave, into [T, P] int32; `values` is [F2, P]."""
     for tree in range(len(left)):
@@ -87,7 +75,7 @@ def _of_products(values: np.ndarray, conditions: Conditions, left: np.ndarray) -
             )
 
 
-@_compiled
+@compiled
 def ask(
     of_product: np.ndarray,
     customers: np.ndarray,
