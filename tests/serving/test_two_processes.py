@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from sqlalchemy import select
 
 from feature_repo.operations import apply_and_materialise
@@ -21,7 +22,7 @@ from tests.serving.test_durability import know, running_server
 
 SQLITE = StoreSettings(online_store="sqlite")
 CUSTOMERS = ("c001", "c002", "c003")
-BATCH = 60
+BATCH = 30
 TRIES = 20
 """Of a batch that the store had no time for; nothing of it was stored."""
 
@@ -70,6 +71,7 @@ def online(home: Path) -> dict[str, tuple[list[str], int]]:
     return found
 
 
+@pytest.mark.parametrize("store_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
 def test_event_that_two_servers_get_at_once_and_again_after_a_restart_has_one_effect(
     tmp_path: Path, store_url: str
 ) -> None:
