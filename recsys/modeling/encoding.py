@@ -235,7 +235,7 @@ class EntityEncoding(BaseConfig):
 class _OneRow(NamedTuple):
     """What reading a row looks up, made once."""
 
-    single: list[tuple[str, dict[str | None, int]]]
+    single: list[tuple[str, Mapping[Any, int]]]
     """Of each categorical column, its key and its categories' indices."""
     numbers: "dict[str, _Numbers]"
     vectors: dict[str, list[ColumnEncoding]]
