@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import yaml
 from rich.progress import Progress
 
+from feature_repo.lean import ONLINE_ONLY, import_feast
 from feature_repo.settings import StoreSettings
 from recsys.errors import HomeError
 from recsys.features.spec import FeatureManifest
@@ -35,29 +36,32 @@ def feast_folder(home: Path) -> Path:
     return home / "feast"
 
 
-def open_store(home: Path, settings: StoreSettings | None = None) -> "FeatureStore":
+def open_store(home: Path, settings: StoreSettings | None = None, online_only: bool = False) -> "FeatureStore":
     """The feature store of a home whose features were applied.
 
     Args:
         home: the state directory.
         settings: which online store; by default what the environment says.
+        online_only: whether point-in-time joins will not be asked for: saves what they would need.
 
     Raises:
         HomeError: the home has no feature store yet.
     """
     if not (feast_folder(home) / "registry.db").exists():
         raise HomeError(f"{home} has no feature store yet: run `recsys features DATASET` first")
-    return make_store(home, settings or StoreSettings())
+    return make_store(home, settings or StoreSettings(), online_only)
 
 
-def make_store(home: Path, settings: StoreSettings) -> "FeatureStore":
+def make_store(home: Path, settings: StoreSettings, online_only: bool = False) -> "FeatureStore":
     """The feature store of a home as the YAML files beside this module define it, applied or not."""
+    import_feast()
     from feast import FeatureStore, RepoConfig
 
     text = (REPOSITORY / settings.yaml_name).read_text()
     text = text.replace("${RECSYS_HOME}", str(home.resolve())).replace("${RECSYS_REDIS}", settings.redis)
     feast_folder(home).mkdir(parents=True, exist_ok=True)
-    return FeatureStore(config=RepoConfig(**yaml.safe_load(text), repo_path=REPOSITORY))
+    values = yaml.safe_load(text) | ({"offline_store": ONLINE_ONLY} if online_only else {})
+    return FeatureStore(config=RepoConfig(**values, repo_path=REPOSITORY))
 
 
 @contextmanager
@@ -93,6 +97,7 @@ def apply_and_materialise(
     Raises:
         FeatureError: there are no tables, or they are not what their manifest promises.
     """
+    import_feast()
     from feature_repo.materialise import Materialiser
 
     settings = settings or StoreSettings()

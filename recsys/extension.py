@@ -20,6 +20,7 @@ from recsys.errors import ModelError
 from recsys.features.spec import Entity
 from recsys.modeling.batches import make_entity_batch
 from recsys.modeling.encoding import EntityEncoding
+from recsys.modeling.tables import plain_tables
 from recsys.modeling.towers import ItemTower
 from recsys.modeling.two_tower import TwoTower
 from recsys.recommender import CustomerStates, Recommender
@@ -153,7 +154,7 @@ class _ItemEncoder:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
-        self._model = TwoTower(bundle.manifest.inputs, bundle.manifest.model)
+        self._model = TwoTower(bundle.manifest.inputs, bundle.manifest.model, plain_tables)
         weights = dict(bundle.weights)
         for name in [name for name in weights if name.endswith(_ID_TABLES)]:
             weights[name] = weights[name].clone()

@@ -12,6 +12,7 @@ from recsys.errors import ModelError
 from recsys.modeling.encoding import Columns, EntityRows
 from recsys.modeling.inference import CustomerEncoder
 from recsys.modeling.reader import HISTORY_VIEW, CustomerRows, HistoryArrays, ModelReader
+from recsys.modeling.tables import plain_tables
 from recsys.modeling.two_tower import ItemVectors, TwoTower
 from recsys.ranking.companions import companions
 from recsys.ranking.features import Asked
@@ -65,7 +66,7 @@ class Recommender:
         self.product_ids: list[str] = bundle.products["product_id"].to_list()
         self.content_ids: list[str] = [] if bundle.contents is None else bundle.contents["content_id"].to_list()
         self.reader = ModelReader(manifest.inputs, self.product_ids, self.content_ids)
-        self.model = TwoTower(manifest.inputs, manifest.model)
+        self.model = TwoTower(manifest.inputs, manifest.model, plain_tables)
         self.model.load_state_dict(bundle.weights)
         self.model.eval()
         self._encoder = CustomerEncoder(self.model, manifest.inputs.customers, _item_vectors(bundle))

@@ -52,6 +52,7 @@ from serving.store.quarantine import Quarantine
 from serving.tokens import CursorSigner, Signers, TrackingSigner
 from serving.tracing import Tracer, make_tracer
 from serving.web.pages import ASSETS, static_files
+from serving.web.reference import install_reference
 from serving.web.showcase import routes as page
 from serving.web.showcase.showcase import Showcase
 from serving.web.studio.install import install_studio
@@ -113,6 +114,7 @@ def create_app(
         description=DESCRIPTION,
         lifespan=lifespan,
         openapi_url="/openapi.json" if docs else None,
+        docs_url=None,  # FastAPI's own page has its script from elsewhere
         redoc_url=None,
     )
     app.state.deprecations = DEPRECATIONS
@@ -123,6 +125,8 @@ def create_app(
     for router in page.LOCAL if settings.mode is Mode.LOCAL else page.PRODUCTION:
         app.include_router(router)
     install_studio(app, settings)
+    if docs:
+        install_reference(app)
     app.mount(ASSETS, static_files())
     return app
 

@@ -49,7 +49,7 @@ class OnlineFeatures:
         self._home = home
         self._settings = (settings or StoreSettings()).impatient()
         self._file = feast_folder(home) / _ONLINE_FILE if self._settings.online_store == "sqlite" else None
-        store = open_store(home, self._settings)
+        store = open_store(home, self._settings, online_only=True)
         self.manifest = FeatureManifest.read(features_folder(home))
         self._names = {view.name: _names(view) for view in self.manifest.views_of(Entity.CUSTOMER)}
         self._opened = _Opened(_identity(self._file), self._views_of(store))
@@ -156,7 +156,7 @@ class OnlineFeatures:
         if file is None:
             raise FeatureError(f"{self._file} is gone: run `recsys features DATASET`, or restore it")
         if file != self._opened.file:
-            self._opened = _Opened(file, self._views_of(open_store(self._home, self._settings)))
+            self._opened = _Opened(file, self._views_of(open_store(self._home, self._settings, online_only=True)))
         return self._opened.views
 
     def _views_of(self, store: "FeatureStore") -> dict[str, "OnlineView"]:

@@ -3,10 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from time import monotonic
 from typing import NamedTuple, ParamSpec, TypeVar
 
+from serving.daemon_pool import DaemonPool
 from serving.metrics import Metrics
 
 LOGGER = logging.getLogger("recsys.serving")
@@ -90,7 +91,7 @@ class Guard:
         self._metrics = metrics
         self._errors = errors
         self._breaker = Breaker(config.failures, config.probe_seconds)
-        self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix=name)
+        self._pool = DaemonPool(config.threads, name)
         metrics.up.labels(name).set(1)
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -116,7 +117,7 @@ class Guard:
 
     def close(self) -> None:
         """Takes no more calls; one that hangs is left to itself."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.close()
 
     async def _within_time(self, running: Future[T]) -> T:
         try:

@@ -27,6 +27,12 @@ class Metrics:
             "recsys_policy_removals", "Candidates removed, by rule", ["rule"], registry=self.registry
         )
         self.shed = Counter("recsys_shed", "Requests refused because too many were in progress", registry=self.registry)
+        self.admitted = Gauge(
+            "recsys_admitted",
+            "How many answers may be in progress now: fewer while more is asked than can be answered",
+            registry=self.registry,
+            multiprocess_mode="livemin",
+        )
         self.events = Counter("recsys_events", "Events by result", ["status"], registry=self.registry)
         self.failures = Counter(
             "recsys_dependency_failures", "Failed calls of a dependency", ["dependency"], registry=self.registry

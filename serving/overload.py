@@ -6,6 +6,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serving.admission import Admission
 from serving.metrics import Metrics
 from serving.problems import respond
 
@@ -22,23 +23,25 @@ class OverloadMiddleware:
 
     Args:
         app: what is protected.
-        limit: how many answers, and again how many of all else, may be in progress.
+        limit: how many answers, and again how many of all else, may be in progress; of answers fewer while it is too
+            much, see `Admission`.
         metrics: counts what was shed.
     """
 
     def __init__(self, app: ASGIApp, limit: int, metrics: Metrics) -> None:
         self._app = app
-        self._limit = limit
         self._metrics = metrics
-        self._in_progress = {True: 0, False: 0}
+        self._answers = Admission(limit)
+        self._others = Admission(limit, fewest=limit)  # these wait for a store, and not for each other
+        metrics.admitted.set(limit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets one request in, or not."""
         if scope["type"] != "http" or scope["path"] in ALWAYS:
             await self._app(scope, receive, send)
             return
-        answer = scope["path"] == ANSWERS
-        if self._in_progress[answer] >= self._limit:
+        admission = self._answers if scope["path"] == ANSWERS else self._others
+        if not admission.enters():
             self._metrics.shed.inc()
             headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
             response = respond(
@@ -46,8 +49,8 @@ class OverloadMiddleware:
             )
             await response(scope, receive, send)
             return
-        self._in_progress[answer] += 1
         try:
             await self._app(scope, receive, send)
         finally:
-            self._in_progress[answer] -= 1
+            if admission.leaves() and admission is self._answers:
+                self._metrics.admitted.set(admission.limit)

@@ -6,7 +6,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from recsys.errors import HomeError, RecsysError
@@ -15,6 +15,9 @@ from serving.exposition import start_shared
 from serving.logs import configure_logs
 from serving.process import settle
 from serving.settings import Mode, Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 BACKLOG: Final = 2048
 METRICS_FOLDER: Final = "metrics"
@@ -83,14 +86,22 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _serve_here(settings: Settings, listener: socket.socket) -> None:
-    import uvicorn
-
     from serving.app import create_app
     from serving.champion import load_components
 
     components = load_components(settings)  # here and not in the lifespan: an error reaches the command line plainly
     configure_logs(settings)
-    app = create_app(settings, load=lambda _: components, ready=settle)
+    run_app(create_app(settings, load=lambda _: components, ready=settle), listener)
+
+
+def run_app(app: "FastAPI", listener: socket.socket) -> None:
+    """Serves until SIGTERM or SIGINT: then no new connection is taken, and what was begun is answered.
+
+    Raises:
+        RecsysError: it did not start.
+    """
+    import uvicorn
+
     config = uvicorn.Config(
         app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_SECONDS, backlog=BACKLOG
     )

@@ -83,7 +83,8 @@ class Settings(BaseSettings):
     max_late_hours: int = Field(default=72, ge=1)
     """How long ago an event may have happened: an older one is refused."""
     max_in_progress: int = Field(default=8, ge=1)
-    """Requests for answers that a worker works on at once, and as many others; above that it sheds with 429."""
+    """Requests for answers that a worker lets in at once, and as many others; above that it sheds with 429. While more
+    comes than it can do it lets fewer in, so that those do not wait."""
     read_timeout_ms: int = Field(default=75, ge=1)
     """How long an answer waits for the facts of a customer, and again for his features."""
     write_timeout_ms: int = Field(default=3_000, ge=1)

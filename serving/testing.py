@@ -1,5 +1,6 @@
 """A running service over the tiny bank: real SQLite, real HTTP layer, a scorer that can be worked out by hand."""
 
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -57,13 +58,17 @@ def tiny_manifest() -> FeatureManifest:
 
 
 class MemoryFeatures:
-    """A FeatureReader that keeps its rows in a dictionary; `broken` makes every call fail as a dead store does."""
+    """A FeatureReader that keeps its rows in a dictionary; `broken` makes every call fail as a dead store does.
+
+    `delay` makes every read take so many seconds.
+    """
 
     def __init__(self) -> None:
         self.manifest = tiny_manifest()
         self.views: dict[tuple[str, str], Row] = {}
         self.plain: dict[str, Row] = {}
         self.broken = False
+        self.delay = 0.0
 
     def warm(self) -> None:
         """Reads once."""
@@ -71,6 +76,7 @@ class MemoryFeatures:
 
     def read_customer(self, customer_id: str) -> Row | None:
         """All views of a customer."""
+        time.sleep(self.delay)
         self._check()
         row = dict(self.plain.get(customer_id, {}))
         for (view, owner), columns in self.views.items():

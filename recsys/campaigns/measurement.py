@@ -5,11 +5,11 @@ are the two groups alike but for the campaign. Rates of channels and creatives h
 who got a message answered, not what the message caused.
 """
 
+from statistics import NormalDist
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
 from recsys.schema import CUSTOMER_ID
 
@@ -20,7 +20,7 @@ NOTE: Final = (
     "and creatives were chosen and not drawn: theirs say how those answered who got them beside those who got another "
     "one, again with Holm's p-values, and not what they caused."
 )
-_Z: Final = float(stats.norm.ppf(0.975))
+_Z: Final = NormalDist().inv_cdf(0.975)
 _RATIO_ALARM: Final = 0.001
 
 
@@ -117,7 +117,7 @@ def difference(outcome: np.ndarray, held: np.ndarray) -> Difference:
     lift = float(one.mean() - other.mean())
     shares = bool(np.isin(outcome, (0.0, 1.0)).all())
     spread = float(np.sqrt(sum(_variance_of_mean(group, shares) for group in (one, other))))
-    p = 2 * float(stats.norm.sf(abs(lift) / spread)) if spread > 0 else 1.0
+    p = 2 * NormalDist().cdf(-abs(lift) / spread) if spread > 0 else 1.0
     low, high = lift - _Z * spread, lift + _Z * spread
     return Difference(float(one.mean()), float(other.mean()), lift, low, high, p, len(one), len(other))
 
@@ -153,10 +153,12 @@ def cost_per(cost: float, incremental: tuple[float, float, float]) -> tuple[floa
 
 def sample_ratio(held_out: int, people: int, share: float) -> dict[str, Any]:
     """A chi-square test of the groups' sizes; an alarm means that no lift of this campaign is to be believed."""
+    from scipy.stats import chisquare
+
     expected = np.array([share, 1 - share]) * people
     if not (expected > 0).all():
         return {"held_out": held_out, "expected": float(expected[0]), "p": None, "alarm": held_out != expected[0]}
-    p = float(stats.chisquare([held_out, people - held_out], expected).pvalue)
+    p = float(chisquare([held_out, people - held_out], expected).pvalue)
     return {"held_out": held_out, "expected": float(expected[0]), "p": p, "alarm": p < _RATIO_ALARM}
 
 
@@ -194,6 +196,8 @@ def _responses(people: pl.DataFrame, messages: pl.DataFrame, column: str) -> lis
 
     `beside` is the difference of the share who converted to that of those who got another one, where there are enough.
     """
+    from scipy.stats import binomtest
+
     joined = messages.select(CUSTOMER_ID, column).unique().join(people, on=CUSTOMER_ID)
     rows = []
     for (name,), mine in sorted(joined.group_by(column), key=lambda pair: str(pair[0])):
@@ -202,7 +206,7 @@ def _responses(people: pl.DataFrame, messages: pl.DataFrame, column: str) -> lis
         row: dict[str, Any] = {column: name, "customers": len(mine)}
         for step in ("clicked", "converted"):
             count = int(mine[step].sum())
-            interval = stats.binomtest(count, len(mine)).proportion_ci(method="wilson")
+            interval = binomtest(count, len(mine)).proportion_ci(method="wilson")
             row[step] = {"mean": count / len(mine), "low": float(interval.low), "high": float(interval.high)}
         here = (joined[column] == name).to_numpy()
         if len(here) - here.sum() >= SMALL:

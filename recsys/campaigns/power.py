@@ -1,10 +1,11 @@
 """What a holdout of some size can show, said before anything is sent: the comparison of two proportions."""
 
-from typing import NamedTuple
+from statistics import NormalDist
+from typing import Final, NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import norm
+
+_NORMAL: Final = NormalDist()
 
 
 class Power(NamedTuple):
@@ -49,12 +50,14 @@ def two_proportions(p1: float, p0: float, n1: int, n0: int, alpha: float = 0.05)
     spread = np.sqrt(p1 * (1 - p1) / n1 + p0 * (1 - p0) / n0)
     if spread == 0:
         return float(p1 != p0)
-    critical = norm.ppf(1 - alpha / 2) * null
+    critical = _NORMAL.inv_cdf(1 - alpha / 2) * null
     gap = p1 - p0
-    return float(norm.sf((critical - gap) / spread) + norm.cdf((-critical - gap) / spread))
+    return float(_NORMAL.cdf((gap - critical) / spread) + _NORMAL.cdf((-critical - gap) / spread))
 
 
 def _detectable(treated: int, held_out: int, baseline: float) -> float | None:
+    from scipy.optimize import brentq
+
     def shortfall(lift: float) -> float:
         return two_proportions(baseline + lift, baseline, treated, held_out) - 0.8
 

@@ -6,11 +6,10 @@ straight lines between the middles of its blocks, and a factor for each channel 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Final, NamedTuple
 
 import numpy as np
-from scipy.optimize import isotonic_regression
-from scipy.stats import norm
 
 from recsys.errors import RecsysError
 
@@ -18,7 +17,7 @@ LEAST_RESPONSES: Final = 10
 """Fewer say nothing about how scores and responses go together."""
 _PRIOR_RESPONSES: Final = 20.0
 """Responses that a channel must have before its own factor weighs as much as the average of all channels."""
-_Z: Final = float(norm.ppf(0.975))
+_Z: Final = NormalDist().inv_cdf(0.975)
 
 
 class Estimate(NamedTuple):
@@ -63,6 +62,8 @@ class ResponseCurve:
             )
         order = np.argsort(scores, kind="stable")
         x, y = scores[order].astype(np.float64), responded[order].astype(np.float64)
+        from scipy.optimize import isotonic_regression
+
         fitted = isotonic_regression(y)
         edges = fitted.blocks
         middles = np.add.reduceat(x, edges[:-1]) / np.diff(edges)

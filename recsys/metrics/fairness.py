@@ -4,10 +4,10 @@ A group is compared with a reference group. The two are resampled independently,
 (Efron and Tibshirani 1993, ch. 8). Shapes: n users of a group, m columns, S resamples.
 """
 
+from statistics import NormalDist
 from typing import Final, NamedTuple
 
 import numpy as np
-from scipy.stats import norm
 
 from recsys.metrics.bootstrap import DRAWS_AT_ONCE, Interval
 from recsys.metrics.relevance import NO_ITEM, as_ranked
@@ -116,7 +116,7 @@ def chance_of_shortfall(group: Resampled, reference: Resampled, part: int, whole
     of_reference = np.nanstd(theirs)
     of_group = max(np.nanstd(mine), of_reference * np.sqrt(reference.n / group.n))
     spread = float(np.hypot(of_group, of_reference))
-    return float(norm.cdf(gap / spread)) if spread else float(gap >= 0)
+    return NormalDist().cdf(gap / spread) if spread else float(gap >= 0)
 
 
 def exposure_by_family(ranked: np.ndarray, families: np.ndarray) -> np.ndarray:

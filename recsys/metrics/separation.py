@@ -1,7 +1,6 @@
 """How well scores tell two groups apart: the area under the ROC curve, with its interval."""
 
 import numpy as np
-from scipy.stats import rankdata
 
 from recsys.metrics.bootstrap import Interval
 
@@ -21,6 +20,8 @@ def auc(scores: np.ndarray, positive: np.ndarray) -> Interval:
     Raises:
         ValueError: shapes differ, or fewer than two on one side.
     """
+    from scipy.stats import rankdata
+
     scores, positive = np.asarray(scores, np.float64), np.asarray(positive, bool)
     inside, outside = scores[positive], scores[~positive]
     if scores.shape != positive.shape or min(len(inside), len(outside)) < 2:

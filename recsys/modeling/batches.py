@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
 from recsys.modeling.encoding import EntityEncoding, EntityRows
+from recsys.modeling.tables import Jagged
 
 ID_KEY = "__id__"
 
@@ -15,7 +15,7 @@ ID_KEY = "__id__"
 class EntityBatch(NamedTuple):
     """B rows of one entity."""
 
-    categorical: KeyedJaggedTensor | None
+    categorical: Jagged | None
     """One key per categorical column, list column and, for items, the id."""
     dense: dict[str, Tensor]
     """Group name to [B, numeric + vector width] float32."""
@@ -79,10 +79,10 @@ def make_entity_batch(encoding: EntityEncoding, rows: EntityRows, ids: np.ndarra
         lengths.append(np.ones(len(ids), np.int64))
     categorical = None
     if values:
-        categorical = KeyedJaggedTensor.from_lengths_sync(
-            keys=categorical_keys(encoding, with_id=ids is not None),
-            values=torch.from_numpy(np.concatenate(values)),
-            lengths=torch.from_numpy(np.concatenate(lengths)),
+        categorical = Jagged(
+            tuple(categorical_keys(encoding, with_id=ids is not None)),
+            torch.from_numpy(np.concatenate(values)),
+            torch.from_numpy(np.concatenate(lengths)),
         )
     dense = {
         group.name: torch.from_numpy(np.concatenate([rows.numeric[group.name], rows.vectors[group.name]], axis=1))

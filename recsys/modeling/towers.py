@@ -1,19 +1,20 @@
-"""The towers. Letters: B batch, D dimension, M tokens. Every id and category is embedded by TorchRec."""
+"""The towers. Letters: B batch, D dimension, M tokens. Every id and category is trained in TorchRec's tables."""
 
 from collections.abc import Iterator
+from typing import Any, Final
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torchrec.modules.embedding_configs import EmbeddingBagConfig, PoolingType
-from torchrec.modules.embedding_modules import EmbeddingBagCollection
-from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
 from recsys.config import BaseConfig
 from recsys.modeling.batches import ID_KEY, EntityBatch
 from recsys.modeling.encoding import ColumnEncoding, EntityEncoding, GroupEncoding
 from recsys.modeling.fusion import FusionConfig, build_fusion
+from recsys.modeling.tables import Jagged, TableMaker, TableSize, torchrec_tables
 from recsys.schema import Modality
+
+_CHANNEL: Final = "channel"
 
 
 class TowerConfig(BaseConfig):
@@ -48,40 +49,35 @@ class GroupEncoder(nn.Module):
 
 
 class EntityEmbeddings(nn.Module):
-    """The TorchRec tables of one entity: a table per categorical column, and one for the id."""
+    """The tables of one entity: one per categorical column, and one for the id."""
 
-    def __init__(self, encoding: EntityEncoding, id_count: int, config: TowerConfig) -> None:
+    def __init__(
+        self, encoding: EntityEncoding, id_count: int, config: TowerConfig, make: TableMaker = torchrec_tables
+    ) -> None:
         super().__init__()
         columns = [*encoding.categorical_columns, *encoding.list_columns]
-        tables = [_table(column, config.category_dim) for column in columns]
+        sizes = [_size(column, config.category_dim) for column in columns]
         if id_count:
-            tables.append(
-                EmbeddingBagConfig(
-                    name=f"{encoding.entity}_table",
-                    num_embeddings=id_count + 1,
-                    embedding_dim=config.dim,
-                    feature_names=[ID_KEY],
-                    pooling=PoolingType.SUM,
-                    init_fn=_small_normal,
-                )
-            )
-        self.collection = EmbeddingBagCollection(tables=tables) if tables else None
+            sizes.append(TableSize(f"{encoding.entity}_table", ID_KEY, id_count + 1, config.dim))
+        self._tables = make(sizes) if sizes else None
+        self.collection: Any = None if self._tables is None else self._tables.module
 
     def forward(self, batch: EntityBatch) -> dict[str, Tensor]:
         """Key to [B, dim]; read by key, never by position."""
-        if self.collection is None or batch.categorical is None:
+        if self._tables is None or batch.categorical is None:
             return {}
-        pooled = self.collection(batch.categorical)
-        return {key: pooled[key] for key in pooled.keys()}  # noqa: SIM118 (a KeyedTensor is no mapping)
+        return self._tables.embed(batch.categorical)
 
 
 class ItemTower(nn.Module):
     """A product or creative: the sum of its id's embedding and its content's tokens, then a residual layer."""
 
-    def __init__(self, encoding: EntityEncoding, id_count: int, config: TowerConfig) -> None:
+    def __init__(
+        self, encoding: EntityEncoding, id_count: int, config: TowerConfig, make: TableMaker = torchrec_tables
+    ) -> None:
         super().__init__()
         self.config = config
-        self.embeddings = EntityEmbeddings(encoding, id_count, config)
+        self.embeddings = EntityEmbeddings(encoding, id_count, config, make)
         self.groups = nn.ModuleDict({group.name: GroupEncoder(group, config) for group in encoding.groups})
         self.missing = nn.ParameterDict(
             {group.name: nn.Parameter(torch.zeros(config.dim)) for group in encoding.groups}
@@ -122,26 +118,23 @@ class ItemTower(nn.Module):
 class CustomerTower(nn.Module):
     """A customer: one token per modality, a learned token for what is missing, fused into one vector."""
 
-    def __init__(self, encoding: EntityEncoding, contexts: int, config: TowerConfig, fusion: FusionConfig) -> None:
+    def __init__(
+        self,
+        encoding: EntityEncoding,
+        contexts: int,
+        config: TowerConfig,
+        fusion: FusionConfig,
+        make: TableMaker = torchrec_tables,
+    ) -> None:
         """`contexts` is the number of known channels; index 0 is no channel."""
         super().__init__()
         self.config = config
         self.modalities = [m for m in Modality if m is Modality.HISTORY or m in encoding.group_names()]
-        self.embeddings = EntityEmbeddings(encoding, 0, config)
+        self.embeddings = EntityEmbeddings(encoding, 0, config, make)
         self.groups = nn.ModuleDict({group.name: GroupEncoder(group, config) for group in encoding.groups})
         self.missing = nn.ParameterDict({str(m): nn.Parameter(torch.zeros(config.dim)) for m in self.modalities})
-        self.context = EmbeddingBagCollection(
-            tables=[
-                EmbeddingBagConfig(
-                    name="channel_table",
-                    num_embeddings=contexts + 1,
-                    embedding_dim=config.dim,
-                    feature_names=["channel"],
-                    pooling=PoolingType.SUM,
-                    init_fn=_small_normal,
-                )
-            ]
-        )
+        self._channels = make([TableSize("channel_table", _CHANNEL, contexts + 1, config.dim)])
+        self.context: Any = self._channels.module
         self.fusion = build_fusion(config.dim, len(self.modalities) + 1, fusion)
 
     def forward(self, batch: EntityBatch, history: Tensor, has_history: Tensor, channel: Tensor) -> Tensor:
@@ -159,7 +152,7 @@ class CustomerTower(nn.Module):
         read = self.tokens(batch, history, has_history)
         tokens = [self._drop(token, present, str(modality)) for modality, token, present in read]
         state = tokens[self.modalities.index(Modality.HISTORY)]
-        tokens.append(self.context(_single_key("channel", channel))["channel"])
+        tokens.append(self._channels.embed(Jagged((_CHANNEL,), channel, torch.ones_like(channel)))[_CHANNEL])
         return state + self.fusion(torch.stack(tokens, dim=1))
 
     def tokens(
@@ -184,21 +177,5 @@ def _or_missing(token: Tensor, present: Tensor, missing: Tensor) -> Tensor:
     return torch.where(present[:, None], token, missing[None, :])
 
 
-def _table(column: ColumnEncoding, dim: int) -> EmbeddingBagConfig:
-    return EmbeddingBagConfig(
-        name=f"{column.key}_table",
-        num_embeddings=len(column.vocabulary) + 1,
-        embedding_dim=dim,
-        feature_names=[column.key],
-        pooling=PoolingType.SUM,
-        init_fn=_small_normal,
-    )
-
-
-def _small_normal(weight: Tensor) -> Tensor:
-    return nn.init.normal_(weight, std=0.02)
-
-
-def _single_key(key: str, values: Tensor) -> KeyedJaggedTensor:
-    """One value a row under one key."""
-    return KeyedJaggedTensor.from_lengths_sync(keys=[key], values=values, lengths=torch.ones_like(values))
+def _size(column: ColumnEncoding, dim: int) -> TableSize:
+    return TableSize(f"{column.key}_table", column.key, len(column.vocabulary) + 1, dim)

@@ -13,6 +13,7 @@ from recsys.modeling.encoding import EntityEncoding
 from recsys.modeling.fusion import FusionConfig
 from recsys.modeling.history import HistoryEncoder, HistoryEncoderConfig
 from recsys.modeling.losses import LossConfig, info_nce
+from recsys.modeling.tables import TableMaker, torchrec_tables
 from recsys.modeling.towers import CustomerTower, ItemTower, TowerConfig
 
 
@@ -59,17 +60,23 @@ class ItemVectors(NamedTuple):
 
 
 class TwoTower(nn.Module):
-    """Customer, product and content towers with the history encoder."""
+    """Customer, product and content towers with the history encoder.
 
-    def __init__(self, inputs: ModelInputs, config: TwoTowerConfig) -> None:
+    Args:
+        inputs: what it is built for.
+        config: the whole model.
+        make: makes its embedding tables; what only serves takes `plain_tables`.
+    """
+
+    def __init__(self, inputs: ModelInputs, config: TwoTowerConfig, make: TableMaker = torchrec_tables) -> None:
         super().__init__()
         dim = config.tower.dim
         self.config = config
-        self.products = ItemTower(inputs.products, inputs.product_count, config.tower)
-        self.contents = (
-            ItemTower(inputs.contents, inputs.content_count, config.tower) if inputs.contents is not None else None
-        )
-        self.customers = CustomerTower(inputs.customers, len(inputs.channels), config.tower, config.fusion)
+        self.products = ItemTower(inputs.products, inputs.product_count, config.tower, make)
+        self.contents = None
+        if inputs.contents is not None:
+            self.contents = ItemTower(inputs.contents, inputs.content_count, config.tower, make)
+        self.customers = CustomerTower(inputs.customers, len(inputs.channels), config.tower, config.fusion, make)
         self.event_type = nn.Embedding(len(inputs.event_types) + 1, dim)
         nn.init.normal_(self.event_type.weight, std=0.02)
         self.history = HistoryEncoder(dim, inputs.history_length, config.history)

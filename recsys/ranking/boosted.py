@@ -1,14 +1,17 @@
 """The boosted ranker: a LightGBM model over the cross features, kept as text, never as a pickle."""
 
-from typing import Literal, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import lightgbm
 import numpy as np
 from pydantic import Field
 
 from recsys.config import BaseConfig
 from recsys.errors import ModelError
 from recsys.ranking.forest import Forest, Parts
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
 
 
 class BoostedConfig(BaseConfig):
@@ -59,17 +62,31 @@ class RankingRows(NamedTuple):
 
 
 class BoostedRanker:
-    """Scores rows; higher is better. With objective `binary` the score is a log-odds."""
+    """Scores rows; higher is better. With objective `binary` the score is a log-odds.
+
+    LightGBM itself is imported where it is needed: to learn, to explain, and for trees that `Forest` does not know.
+    Who only scores does without it, and without the 90 MB that come with it.
+    """
 
     def __init__(self, text: str) -> None:
         if not _is_whole(text):
             raise ModelError("the bundle's ranker cannot be read (it is not whole): train again")
+        self.text = text
         try:
-            self._booster = lightgbm.Booster(model_str=text)
+            self._forest = Forest.parse(text)
+        except ValueError as error:
+            raise ModelError(f"the bundle's ranker cannot be read ({error}): train again") from error
+        if self._forest is None:
+            self._booster  # noqa: B018 - what cannot be read is refused now, not when it is asked
+
+    @cached_property
+    def _booster(self) -> "Booster":
+        import lightgbm
+
+        try:
+            return lightgbm.Booster(model_str=self.text)
         except lightgbm.basic.LightGBMError as error:
             raise ModelError(f"the bundle's ranker cannot be read ({error}): train again") from error
-        self.text = text
-        self._forest = Forest.parse(text)
 
     @classmethod
     def fit(
@@ -89,6 +106,8 @@ class BoostedRanker:
             threads: to use.
             weight: [E] of the rows, for objective `binary`; None: all alike.
         """
+        import lightgbm
+
         if config.objective == "lambdarank":
             rows = rows.take(np.isin(rows.query, rows.query[rows.label > 0]))
         _, group = np.unique(rows.query, return_counts=True)
@@ -117,6 +136,8 @@ class BoostedRanker:
 
     def used(self) -> np.ndarray:
         """[U] int64: the features that any tree asks for, ascending; the values of the others are never looked at."""
+        if self._forest is not None:
+            return np.unique(self._forest.conditions.column).astype(np.int64)
         return np.flatnonzero(self._booster.feature_importance("split"))
 
     def contributions(self, features: np.ndarray, rounds: int | None = None) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recsys.errors import ModelError
-from recsys.ranking.forest_loop import DE_BRUIJN, Conditions, ask
+from recsys.ranking.forest_loop import DE_BRUIJN, Conditions, ask, warm_up
 
 MOST_LEAVES = 32
 """A tree's leaves are bits of one word."""
@@ -61,12 +61,11 @@ class Forest:
     def __init__(self, conditions: Conditions, leaves: np.ndarray) -> None:
         """`leaves` is [T, 32] float64: what each leaf adds, where `DE_BRUIJN` tells.
 
-        Compiles the loop over pairs, which takes a second or two in each process: whoever loads a model waits for it,
-        not the first who asks.
+        Compiles the loop over pairs where no earlier process has, which takes some seconds.
         """
         self.conditions = conditions
         self.leaves = leaves
-        self._ask = ask()
+        warm_up()
         self._split: dict[tuple[int, int], tuple[Conditions, ...]] = {}
 
     @classmethod
@@ -92,7 +91,7 @@ class Forest:
         values = (np.ascontiguousarray(part, np.float32) for part in (customers, products, pairs))
         trees = min(rounds or len(self.leaves), len(self.leaves))
         room = np.empty((trees, len(parts.products)), np.int32), np.empty(trees, np.int32), np.empty(_AT_ONCE, np.int32)
-        self._ask(room[0], *values, first, parts.product, *self._of(parts), self.leaves, out, *room[1:])
+        ask(room[0], *values, first, parts.product, *self._of(parts), self.leaves, out, *room[1:])
         return out
 
     def _of(self, parts: Parts) -> tuple[Conditions, ...]:
@@ -132,9 +131,11 @@ def _parse(text: str) -> _Tree | None:
     threshold = numbers("threshold", np.float64)
     default = (decision & _DEFAULT_LEFT) > 0
     missing_holds = np.where((decision & _NAN_MISSING) > 0, default, threshold >= 0)  # else a missing value reads 0
-    order, left = _leaves(numbers("left_child", np.int64), numbers("right_child", np.int64))
-    column = numbers("split_feature", np.int32)
-    return _Tree(column, _at_most(threshold), missing_holds, ~left, value[order])
+    column, left, right = (numbers(name, np.int64) for name in ("split_feature", "left_child", "right_child"))
+    if {len(column), len(threshold), len(decision), len(left), len(right)} != {len(value) - 1}:
+        raise ValueError("a tree's lists are of different lengths")
+    order, on_left = _leaves(left, right)
+    return _Tree(column.astype(np.int32), _at_most(threshold), missing_holds, ~on_left, value[order])
 
 
 def _leaves(left: np.ndarray, right: np.ndarray) -> tuple[list[int], np.ndarray]:

@@ -1,10 +1,10 @@
-"""The loop of `forest`, compiled by numba when it is first asked for."""
+"""The loop of `forest`, compiled by numba when it is first called; all that it is made of stands here."""
 
-from collections.abc import Callable
-from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+
+from recsys.ranking.compiling import compiled
 
 DE_BRUIJN = 0x077CB531
 """Times a power of two, its first five of 32 bits tell which power."""
@@ -36,27 +36,7 @@ class Conditions(NamedTuple):
         )
 
 
-@cache
-def ask() -> Callable[..., None]:
-    """The compiled loop over pairs; the arguments are those of `loop` in `_ask`."""
-    import numba
-
-    settings: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    narrow = numba.njit(**settings)(_narrow)
-    of_customer = numba.njit(**settings)(_of_customer)
-    of_products = numba.njit(**settings)(_of_products(narrow))
-    compiled = numba.njit(**settings)(_ask(of_customer, of_products, narrow))
-    empty, place, total = np.zeros((0, 0), np.float32), np.zeros(0, np.int64), np.zeros(0)
-    sizes = (1, 0, 0, 0, 0)
-    nothing = Conditions(*(np.zeros(size, kind) for size, kind in zip(sizes, KINDS, strict=True)))
-    words = np.zeros((0, 0), np.int32)
-    first = np.zeros(1, np.int64)
-    compiled(
-        words, *(empty,) * 3, first, place, *(nothing,) * 3, np.zeros((0, 0)), total, words.reshape(0), words.reshape(0)
-    )
-    return compiled
-
-
+@compiled
 def _narrow(left: np.ndarray, values: np.ndarray, threshold: float, missing_holds: bool, right: int) -> None:
     """Takes the leaves of a condition's left side from the pairs for which it does not hold."""
     if missing_holds:
@@ -67,6 +47,7 @@ def _narrow(left: np.ndarray, values: np.ndarray, threshold: float, missing_hold
             left[i] &= -1 if values[i] <= threshold else right
 
 
+@compiled
 def _of_customer(values: np.ndarray, conditions: Conditions, left: np.ndarray) -> None:
     """The leaves of each tree that one customer's values leave, into [T] int32."""
     for tree in range(len(left)):
@@ -79,62 +60,70 @@ def _of_customer(values: np.ndarray, conditions: Conditions, left: np.ndarray) -
         left[tree] = bits
 
 
-def _of_products(narrow: Any) -> Callable[..., None]:
-    def of_products(values: np.ndarray, conditions: Conditions, left: np.ndarray) -> None:
-        """The leaves of each tree that each product's values leave, into [T, P] int32; `values` is [F2, P]."""
-        for tree in range(len(left)):
-            left[tree, :] = -1
-            for at in range(conditions.begins[tree], conditions.begins[tree + 1]):
-                narrow(
-                    left[tree],
-                    values[conditions.column[at]],
-                    conditions.threshold[at],
-                    conditions.missing_holds[at],
-                    conditions.right[at],
-                )
-
-    return of_products
+@compiled
+def _of_products(values: np.ndarray, conditions: Conditions, left: np.ndarray) -> None:
+    """The leaves of each tree that each product's values leave, into [T, P] int32; `values` is [F2, P]."""
+    for tree in range(len(left)):
+        left[tree, :] = -1
+        for at in range(conditions.begins[tree], conditions.begins[tree + 1]):
+            _narrow(
+                left[tree],
+                values[conditions.column[at]],
+                conditions.threshold[at],
+                conditions.missing_holds[at],
+                conditions.right[at],
+            )
 
 
-def _ask(of_customer: Any, of_products: Any, narrow: Any) -> Callable[..., None]:
-    def loop(
-        of_product: np.ndarray,
-        customers: np.ndarray,
-        products: np.ndarray,
-        pairs: np.ndarray,
-        first: np.ndarray,
-        product: np.ndarray,
-        own: Conditions,
-        its: Conditions,
-        both: Conditions,
-        leaves: np.ndarray,
-        out: np.ndarray,
-        mine: np.ndarray,
-        bits: np.ndarray,
-    ) -> None:
-        """Adds T trees to [E] `out`; `products` is [F2, P], and `first` [B + 1]: where each customer's pairs begin.
+@compiled
+def ask(
+    of_product: np.ndarray,
+    customers: np.ndarray,
+    products: np.ndarray,
+    pairs: np.ndarray,
+    first: np.ndarray,
+    product: np.ndarray,
+    own: Conditions,
+    its: Conditions,
+    both: Conditions,
+    leaves: np.ndarray,
+    out: np.ndarray,
+    mine: np.ndarray,
+    bits: np.ndarray,
+) -> None:
+    """Asks about pairs: adds T trees to [E] `out`.
 
-        [T, P] `of_product`, [T] `mine` and [M] `bits` are room to work in, int32.
-        """
-        of_products(products, its, of_product)
-        for customer in range(len(customers)):
-            if first[customer] == first[customer + 1]:
-                continue
-            of_customer(customers[customer], own, mine)
-            for start in range(first[customer], first[customer + 1], len(bits)):
-                stop = min(start + len(bits), first[customer + 1])
-                left, total, its_product = bits[: stop - start], out[start:stop], product[start:stop]
-                for tree in range(len(mine)):
-                    for i in range(len(left)):
-                        left[i] = mine[tree] & of_product[tree, its_product[i]]
-                    for at in range(both.begins[tree], both.begins[tree + 1]):
-                        right = both.right[at]
-                        if mine[tree] & ~right:
-                            values = pairs[both.column[at], start:stop]
-                            narrow(left, values, both.threshold[at], both.missing_holds[at], right)
-                    for i in range(len(left)):
-                        lowest = np.uint32(left[i] & -left[i])
-                        place = np.uint32(lowest * np.uint32(DE_BRUIJN)) >> np.uint32(27)
-                        total[i] += leaves[tree, place]
+    `products` is [F2, P], and `first` [B + 1]: where each customer's pairs begin. [T, P]
+    `of_product`, [T] `mine` and [M] `bits` are room to work in, int32.
+    """
+    _of_products(products, its, of_product)
+    for customer in range(len(customers)):
+        if first[customer] == first[customer + 1]:
+            continue
+        _of_customer(customers[customer], own, mine)
+        for start in range(first[customer], first[customer + 1], len(bits)):
+            stop = min(start + len(bits), first[customer + 1])
+            left, total, its_product = bits[: stop - start], out[start:stop], product[start:stop]
+            for tree in range(len(mine)):
+                for i in range(len(left)):
+                    left[i] = mine[tree] & of_product[tree, its_product[i]]
+                for at in range(both.begins[tree], both.begins[tree + 1]):
+                    right = both.right[at]
+                    if mine[tree] & ~right:
+                        values = pairs[both.column[at], start:stop]
+                        _narrow(left, values, both.threshold[at], both.missing_holds[at], right)
+                for i in range(len(left)):
+                    lowest = np.uint32(left[i] & -left[i])
+                    place = np.uint32(lowest * np.uint32(DE_BRUIJN)) >> np.uint32(27)
+                    total[i] += leaves[tree, place]
 
-    return loop
+
+def warm_up() -> None:
+    """Compiles `ask`, or reads it: whoever loads a model waits for it, not the first who asks."""
+    empty, place, total = np.zeros((0, 0), np.float32), np.zeros(0, np.int64), np.zeros(0)
+    sizes = (1, 0, 0, 0, 0)
+    nothing = Conditions(*(np.zeros(size, kind) for size, kind in zip(sizes, KINDS, strict=True)))
+    words = np.zeros((0, 0), np.int32)
+    first = np.zeros(1, np.int64)
+    bits = words.reshape(0)
+    ask(words, *(empty,) * 3, first, place, *(nothing,) * 3, np.zeros((0, 0)), total, bits, bits)

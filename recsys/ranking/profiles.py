@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import eigh
 
 from recsys.modeling.encoding import EntityEncoding, EntityRows
 
@@ -40,6 +39,8 @@ def _strongest(centred: np.ndarray, size: int) -> np.ndarray:
     Only these are computed, and of few rows from their inner products: of 80 pictures in 1,280 dimensions, in a
     hundredth of the time that all directions take.
     """
+    from scipy.linalg import eigh
+
     rows, width = centred.shape
     if rows > width:
         first = max(width - size, 0)

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recsys.ranking.compiling import compiled
+
 
 class Kernels(NamedTuple):
     """The compiled sums; each adds to its last argument."""
@@ -72,18 +74,16 @@ def _single(values: np.ndarray) -> np.ndarray:
 
 @cache
 def kernels() -> Kernels:
-    """The sums, compiled: it takes a second, which whoever loads a model waits for and not the first who asks."""
-    import numba
+    """The sums, compiled: whoever loads a model waits for it, not the first who asks."""
     from numba import float32, int32, int64, void
 
     lists = (int64[::1], int64[::1], float32[::1])
     matrix = (int64[::1], int32[::1], float32[::1])
     table = float32[:, ::1]
-    settings: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     return Kernels(
-        numba.njit(void(*lists, *matrix, table), **settings)(_sparse),
-        numba.njit(void(*lists, table, table), **settings)(_dense),
-        numba.njit(void(table, *matrix, int64[::1], table), **settings)(_against),
+        compiled(_sparse, void(*lists, *matrix, table)),
+        compiled(_dense, void(*lists, table, table)),
+        compiled(_against, void(table, *matrix, int64[::1], table)),
     )
 
 

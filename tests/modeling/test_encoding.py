@@ -9,6 +9,7 @@ import pytest
 from recsys.features.spec import ColumnType, Entity, FeatureColumn, FeatureManifest, FeatureView
 from recsys.modeling.batches import make_entity_batch
 from recsys.modeling.encoding import EncodingConfig, EntityEncoding
+from recsys.modeling.tables import torchrec_tables
 from recsys.schema import FeatureKind
 
 DAY = 86_400_000_000
@@ -114,7 +115,7 @@ def test_batch_holds_every_key_by_name(frame: pl.DataFrame, manifest: FeatureMan
     rows = encoding.transform(frame.to_dict(), np.full(4, 2 * DAY))
     batch = make_entity_batch(encoding, rows, ids=np.array([4, 3, 2, 1]))
     assert batch.categorical is not None
-    parts = batch.categorical.to_dict()
+    parts = torchrec_tables([]).reads(batch.categorical).to_dict()
     assert parts["customer_profile__segment"].values().tolist() == [1, 1, 2, 0]
     assert parts["customer_profile__tags"].lengths().tolist() == [2, 1, 0, 0]
     assert parts["__id__"].values().tolist() == [4, 3, 2, 1]

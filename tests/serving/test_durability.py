@@ -15,7 +15,7 @@ import httpx
 from sqlalchemy import select
 
 from serving.live_server import free_port
-from serving.store.database import open_store, sqlite_url
+from serving.store.database import Store, open_store, sqlite_url
 from serving.store.decisions import DecisionStore
 from serving.store.tables import events
 from serving.store.verification import verify
@@ -25,30 +25,43 @@ ROOT = Path(__file__).parents[2]
 CLIENTS = 8
 REQUESTS = 1000
 BATCH = 5
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 
 
 @contextmanager
-def running_server(home: Path) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
+def running_server(
+    home: Path, read_seconds: float = 0.0, **settings: str
+) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
+    """A server over the tiny bank; `settings` become environment variables."""
     port = free_port()
-    arguments = [sys.executable, "-m", "tests.serving.tiny_server", str(home), str(port)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    arguments = [sys.executable, "-m", "tests.serving.tiny_server", str(home), str(port), str(read_seconds)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **settings}
     process = subprocess.Popen(arguments, cwd=ROOT, env=environment)
     address = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            assert httpx.get(f"{address}/readyz").status_code == 200
-            break
-        except httpx.TransportError:
+    try:
+        while not is_ready(address):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
-    try:
         yield process, address
     finally:
         process.kill()
         process.wait(20)
+
+
+def is_ready(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def know(store: Store, *customers: str) -> None:
+    """Stores facts of now: older ones are not believed, and the answers would be `safe`."""
+    confirm_facts(store, datetime.now(UTC))
+    for customer in customers:
+        add_customer(store, customer, updated_at=datetime.now(UTC))
 
 
 async def ask_until_it_dies(address: str, process: "subprocess.Popen[bytes]", kill_after: int) -> set[str]:
@@ -107,9 +120,7 @@ async def send_until_it_dies(address: str, process: "subprocess.Popen[bytes]", k
 
 def test_kill_in_the_middle_of_many_batches_loses_no_acknowledged_event(tmp_path: Path) -> None:
     with open_store(sqlite_url(tmp_path)) as store:
-        confirm_facts(store, datetime.now(UTC))
-        for number in range(20):
-            add_customer(store, f"c{number}")
+        know(store, *(f"c{number}" for number in range(20)))
     with running_server(tmp_path) as (process, address):
         acknowledged = asyncio.run(send_until_it_dies(address, process, random.randrange(50, 100)))
         assert process.wait(20) == -9
@@ -124,9 +135,7 @@ def test_kill_in_the_middle_of_many_batches_loses_no_acknowledged_event(tmp_path
 
 def test_kill_in_the_middle_of_a_thousand_requests_loses_no_answered_decision(tmp_path: Path) -> None:
     with open_store(sqlite_url(tmp_path)) as store:
-        confirm_facts(store, datetime.now(UTC))
-        for number in range(20):
-            add_customer(store, f"c{number}")
+        know(store, *(f"c{number}" for number in range(20)))
     with running_server(tmp_path) as (process, address):
         answered = asyncio.run(ask_until_it_dies(address, process, random.randrange(300, 700)))
         assert process.wait(20) == -9

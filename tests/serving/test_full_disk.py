@@ -15,8 +15,8 @@ import pytest
 from serving.store.database import open_store, sqlite_url
 from serving.store.decisions import DecisionStore
 from serving.store.verification import verify
-from serving.testing import add_customer, bearer, confirm_facts, token_of
-from tests.serving.test_durability import running_server
+from serving.testing import bearer, token_of
+from tests.serving.test_durability import know, running_server
 
 PROMPT_SECONDS = 0.2
 RECOVERY_SECONDS = 5.0
@@ -32,8 +32,7 @@ def ask(address: str) -> dict[str, object]:
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="prlimit is Linux's")
 def test_full_disk_gives_prompt_empty_answers_and_loses_nothing_that_was_shown(tmp_path: Path) -> None:
     with open_store(sqlite_url(tmp_path)) as store:
-        confirm_facts(store, datetime.now(UTC))
-        add_customer(store, "c1")
+        know(store, "c1")
     with running_server(tmp_path) as (process, address):
         shown = [ask(address)["decision_id"] for _ in range(3)]
         before = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)

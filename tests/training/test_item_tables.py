@@ -13,8 +13,8 @@ from recsys.modeling.encoding import MAX_LIST_LENGTH, EntityEncoding, EntityRows
 from recsys.modeling.reader import HistoryArrays
 from recsys.modeling.two_tower import ModelInputs
 from recsys.ranking.factors import fold_in
-from recsys.ranking.spread import Lists
 from recsys.ranking.neighbours import NeighbourConfig
+from recsys.ranking.spread import Lists
 from recsys.ranking.tables import ItemTables
 from training.dataset import Catalogue, Prepared
 from training.examples import Labels, Ragged, TrainingSet

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
-from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
 from recsys.campaigns.allocation.problem import Problem
 from recsys.errors import InfeasibleError
@@ -29,6 +28,8 @@ def relax(problem: Problem) -> Relaxation:
     Raises:
         InfeasibleError: not even fractions of contacts meet all limits.
     """
+    from scipy.optimize import linprog
+
     own, caps = problem.own_rows()
     matrix = sparse.vstack([problem.shared, own]).tocsr()
     found = linprog(
@@ -47,6 +48,8 @@ def solve(problem: Problem) -> np.ndarray | None:
     Raises:
         InfeasibleError: no whole contacts meet all limits.
     """
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
     own, caps = problem.own_rows()
     matrix = sparse.vstack([problem.shared, own]).tocsr()
     found = milp(
