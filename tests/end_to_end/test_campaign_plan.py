@@ -149,9 +149,12 @@ def test_plan_of_a_bad_brief_says_why_and_writes_nothing(
     assert [file.name for file in tmp_path.iterdir()] == ["plan.yaml"]
 
 
-def test_plan_in_the_past_is_refused(values: dict[str, Any], plan_it: Planning, tmp_path: Path) -> None:
+def test_plan_in_the_past_is_refused(
+    values: dict[str, Any], plan_it: Planning, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     early = {**values, "starts": values["starts"] - timedelta(days=30)}
     assert plan_it(early, tmp_path / "plan") == 1
+    assert "is in the past: the data end at" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "plan").exists()
 
 
