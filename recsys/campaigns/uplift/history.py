@@ -7,6 +7,7 @@ that the drawing looked at; rows that are not treated are thinned, and the prope
 (Elkan 2001, theorem 2), so 1 / propensity weights it back to a fair trial.
 """
 
+import numpy as np
 import polars as pl
 from pydantic import AwareDatetime, Field
 
@@ -145,8 +146,9 @@ def _thinned(rows: pl.DataFrame, config: HistoryConfig) -> pl.DataFrame:
     treated, others = int(rows[TREATED].sum()), int((~rows[TREATED]).sum())
     keep = min(1.0, config.controls_per_treated * treated / max(others, 1))
     rows = rows.sort(AT, "request_id", PRODUCT_ID)
-    chance = rows.select("request_id", PRODUCT_ID).hash_rows(seed=config.seed) / 2**64
-    kept = rows.filter(pl.col(TREATED) | (chance < keep))
+    # no hash of the row: polars' hash of two columns keeps far more of some products than of others
+    chance = np.random.default_rng(config.seed).random(len(rows))
+    kept = rows.filter(pl.col(TREATED) | (pl.Series(chance) < keep))
     share = int((~kept[TREATED]).sum()) / max(others, 1)  # what was kept, which is not quite what was meant to be
     of_thinned = pl.col(PROPENSITY) / (pl.col(PROPENSITY) + share * (1 - pl.col(PROPENSITY)))
     names = list(_schema(config))
