@@ -42,7 +42,10 @@ def benchmark_serving(
     contents: Annotated[int, typer.Option(min=10, help="Creatives.")] = 2_000,
     requests: Annotated[int, typer.Option(min=10, help="Of each measurement, all rounds together.")] = 2_000,
     rounds: Annotated[int, typer.Option(min=1, help="The servers take turns so often; ratios are medians.")] = 5,
-    overload_seconds: Annotated[float, typer.Option(min=0.1, help="At four times what it can do.")] = 5.0,
+    overload_seconds: Annotated[float, typer.Option(min=0.1, help="At four times what it can do.")] = 10.0,
+    breakages: Annotated[
+        bool, typer.Option(help="Break one dependency after the other, and take the time of answers and of recovery.")
+    ] = False,
     keep: Annotated[
         Path | None, typer.Option(help="Make the bank in this directory, and use the one that is there.")
     ] = None,
@@ -67,7 +70,7 @@ def benchmark_serving(
     size = BankSize(customers=customers, products=products, contents=contents)
     load = LoadConfig(requests=requests, rounds=rounds, overload_seconds=overload_seconds)
     with TemporaryDirectory() as temporary, make_progress() as progress:
-        report = run_benchmark(Path(temporary) if keep is None else keep, size, load, progress, store)
+        report = run_benchmark(Path(temporary) if keep is None else keep, (size, load), progress, store, breakages)
     if file is not None:
         unfinished = file.with_name(file.name + ".partial")
         unfinished.write_text(json.dumps(report, indent=1))
@@ -76,18 +79,27 @@ def benchmark_serving(
 
 
 def run_benchmark(
-    folder: Path, size: "BankSize", load: "LoadConfig", progress: Progress, store: StoreChoice = StoreChoice.BOTH
+    folder: Path,
+    asked_for: "tuple[BankSize, LoadConfig]",
+    progress: Progress,
+    store: StoreChoice = StoreChoice.BOTH,
+    breakages: bool = False,
 ) -> dict[str, Any]:
     """Makes what is missing of the bank and its champion, and measures on each online store."""
     from serving.benchmarking.measure import measure_store
     from serving.benchmarking.servers import running_redis
 
+    size, load = asked_for
     home = prepare(folder, size, progress)
     asked = _customers(folder / "bank")
     stores = []
     task = progress.add_task("measuring on sqlite", total=None)
     if store is not StoreChoice.REDIS:
-        stores.append(measure_store(home.path, "sqlite", asked, load, {"RECSYS_ONLINE_STORE": "sqlite"}).to_json())
+        environment = {"RECSYS_ONLINE_STORE": "sqlite"}
+        stores.append(measure_store(home.path, "sqlite", asked, load, environment).to_json())
+        if breakages:
+            progress.update(task, description="breaking what sqlite stands on")
+            stores[-1]["breakages"] = _broken(folder, home, asked, load, environment)
     with running_redis(folder) as address:
         if address is not None and store is not StoreChoice.SQLITE:
             progress.update(task, description="measuring on redis")
@@ -97,6 +109,9 @@ def run_benchmark(
             _materialise_into_redis(copy, address)
             environment = {"RECSYS_ONLINE_STORE": "redis", "RECSYS_REDIS": address}
             stores.append(measure_store(copy.path, "redis", asked, load, environment).to_json())
+            if breakages:
+                progress.update(task, description="breaking what redis stands on")
+                stores[-1]["breakages"] = _broken(folder, copy, asked, load, environment)
     progress.update(task, description="measured", total=1, completed=1)
     return {
         "measured_at": datetime.now(UTC).isoformat(),
@@ -105,6 +120,21 @@ def run_benchmark(
         "load": load.model_dump(),
         "stores": stores,
     }
+
+
+def _broken(
+    folder: Path, home: Home, asked: list[str], load: "LoadConfig", environment: dict[str, str]
+) -> list[dict[str, Any]]:
+    """On a copy of the home: what breaks is mended, but not by everybody who was interrupted."""
+    from serving.benchmarking.breakages import measure_breakages
+
+    copy = folder / "home-broken"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(home.path, copy)
+    address = environment.get("RECSYS_REDIS")
+    port = None if address is None else int(address.rpartition(":")[2])
+    found = measure_breakages(copy, asked, max(100, load.requests // load.rounds), environment, port)
+    return [one._asdict() | {"opening": one.opening._asdict(), "broken": one.broken._asdict()} for one in found]
 
 
 def prepare(folder: Path, size: "BankSize", progress: Progress) -> Home:
@@ -175,5 +205,9 @@ def describe(report: dict[str, Any]) -> list[str]:
         lines.append("  where a request's time goes with one client, mean ms and share:")
         for stage, value in sorted(one["stages"].items(), key=lambda pair: -pair[1]):
             lines.append(f"    {stage:<12} {value:7.2f} {100 * value / total:5.0f} %")
+        if "breakages" in one:
+            from serving.benchmarking.breakages import describe_breakages
+
+            lines += ["  while a dependency is broken (one client):", *describe_breakages(one["breakages"])]
         lines.append(f"  modes: {', '.join(f'{mode} {count:.0f}' for mode, count in one['answered'].items())}")
     return lines

@@ -23,13 +23,13 @@ from recsys.features.build import FeatureConfig, build_features
 from recsys.testing.tiny_bank import write_tiny_bank
 from recsys.testing.tiny_scorer import tiny_pipeline
 from serving.app import RELEASE_SECONDS, create_app
+from serving.benchmarking.slow_proxy import SlowProxy
 from serving.features import OnlineFeatures
 from serving.guard import Guard
 from serving.loading import Components, ServedModel
 from serving.settings import Settings
 from serving.store.database import Store
 from serving.testing import SIGNING_KEY, WEIGHTS, Clock, MemoryFeatures, Service, add_customer, confirm_facts, token_of
-from tests.serving.slow_proxy import SlowProxy
 from tests.serving.test_broken_dependencies import ALL, Redis, metrics_of, redis_server, until, up
 
 __all__ = ["redis_server"]
