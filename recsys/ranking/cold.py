@@ -197,7 +197,7 @@ class ColdRanker:
         place = {name: column for column, name in enumerate(names)}
         flat = values[:, :, [place[name] for name in self.config.features]].reshape(-1, len(self.config.features))
         scores = [model.predict(flat, self.config.rounds) for model in self.models]
-        return np.mean(scores, axis=0, dtype=np.float32).reshape(values.shape[:2])
+        return np.stack(scores).mean(axis=0, dtype=np.float32).reshape(values.shape[:2])
 
     def reorder(self, ever: np.ndarray, scores: np.ndarray, allowed: np.ndarray | None) -> np.ndarray:
         """The same [B, P] scores, with those of the new products handed out among themselves by `score`.
