@@ -36,7 +36,7 @@ from recsys.ranking.tables import ItemTables
 from recsys.retrieval.popularity import Popularity, PopularityConfig
 from recsys.schema import PolicyName
 
-BUNDLE_FORMAT = 4
+BUNDLE_FORMAT = 5
 SELECTION = "selection"
 _MANIFEST = "manifest.json"
 _WEIGHTS = "weights.safetensors"
@@ -44,7 +44,7 @@ _VECTORS = "vectors.safetensors"
 _TABLES = "item_tables.safetensors"
 _RANKER = "ranker.txt"
 _INTEREST = "interest.txt"
-_COLD = "cold.txt"
+_COLD = "cold.{}.txt"
 _RESPONSE_TABLES = "response_items.safetensors"
 _COLD_TABLES = "cold.safetensors"
 _INTEREST_TABLES = "interest.safetensors"
@@ -144,7 +144,8 @@ class Bundle(NamedTuple):
                 save_arrays(self.ranking.interest.to_arrays(), temporary / _INTEREST_TABLES)
         if self.cold is not None:
             save_arrays(self.cold.tables.to_arrays(), temporary / _COLD_TABLES)
-            (temporary / _COLD).write_text(self.cold.model.text)
+            for number, model in enumerate(self.cold.models):
+                (temporary / _COLD.format(number)).write_text(model.text)
         if self.contents is not None and self.content_popularity is not None:
             self.contents.write_parquet(temporary / "contents.parquet")
             _save_popularity(self.content_popularity, temporary / "content_popularity.safetensors")
@@ -212,7 +213,8 @@ def _load_cold(folder: Path, config: ColdConfig | None) -> ColdRanker | None:
     if config is None:
         return None
     tables = ColdTables.from_arrays(load_arrays(folder / _COLD_TABLES))
-    return ColdRanker(tables, BoostedRanker((folder / _COLD).read_text()), config)
+    models = [BoostedRanker((folder / _COLD.format(number)).read_text()) for number in range(config.models)]
+    return ColdRanker(tables, models, config)
 
 
 def _load_response(folder: Path, manifest: BundleManifest) -> ResponseModel | None:

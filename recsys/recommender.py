@@ -14,6 +14,7 @@ from recsys.modeling.inference import CustomerEncoder
 from recsys.modeling.reader import HISTORY_VIEW, CustomerRows, HistoryArrays, ModelReader
 from recsys.modeling.tables import plain_tables
 from recsys.modeling.two_tower import ItemVectors, TwoTower
+from recsys.ranking.blend import blend_inputs, log_shares
 from recsys.ranking.companions import companions
 from recsys.ranking.features import Asked
 from recsys.ranking.response_features import Exposed
@@ -161,19 +162,26 @@ class Recommender:
         scores = self.tower_scores(states, Kind.PRODUCTS) if tower is None else tower
         return Asked(states.history, states.now, scores, states.columns, states.channel)
 
-    def responses(self, states: CustomerStates, exposed: Exposed) -> np.ndarray:
-        """[E, 3] float64: calibrated probabilities of a click, an application and a conversion.
+    def responses(self, states: CustomerStates, exposed: Exposed, ranked: np.ndarray | None = None) -> np.ndarray:
+        """[E, 3] float64: probabilities of a click, an application and a conversion.
 
         Args:
             states: B customers.
             exposed: E creatives in their places.
+            ranked: [B, P] scores of the products, where they are at hand: the ranking has a say where it helps.
 
         Raises:
             ModelError: the model has learned from no exposures.
         """
         if self.bundle.response is None:
             raise ModelError("this model knows no responses: train it on a dataset with logged exposures")
-        return self.bundle.response.probabilities(self._asked(states), exposed)
+        asked, blend = self._asked(states), self.bundle.response.config.blend
+        found = self.bundle.response.probabilities(asked, exposed)
+        if blend is None or not len(found):
+            return found
+        scores = self.score(states, Kind.PRODUCTS) if ranked is None else ranked
+        pairs = exposed.customer, exposed.product
+        return blend(found, blend_inputs(found[:, 1], scores[pairs], log_shares(asked.tower)[pairs]))
 
     def tower_scores(self, states: CustomerStates, kind: Kind) -> np.ndarray:
         """[B, N] float32: the first stage's scores, inner products."""

@@ -23,6 +23,8 @@ METRICS: Final = "metrics:read"
 CAMPAIGNS_READ: Final = "campaigns:read"
 CAMPAIGNS_WRITE: Final = "campaigns:write"
 CAMPAIGNS_APPROVE: Final = "campaigns:approve"
+CAMPAIGNS_EXPORT: Final = "campaigns:export"
+"""Lets somebody take a plan out of the house: who may write campaigns may not do that by itself."""
 ANY_CUSTOMER: Final = "customers:all"
 """In production: lets a token that names no customer ask about every one."""
 MAX_ID: Final = 128

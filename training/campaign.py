@@ -49,10 +49,11 @@ class BankCustomers(DatasetCustomers):
         """What the champion says of them."""
         everybody = np.zeros(len(customers), dtype=bool)
         known = self.recommend.understand(self.asked(customers), everybody)
+        products = self.recommend.scores(known, segments, Kind.PRODUCTS, allowed)
         return Scores(
-            self.recommend.scores(known, segments, Kind.PRODUCTS, allowed),
+            products,
             self.recommend.scores(known, segments, Kind.CONTENTS),
-            None if self.bundle.response is None else Responses(self.recommend.recommender, known),
+            None if self.bundle.response is None else Responses(self.recommend.recommender, known, products),
         )
 
     def history(self, objective: Objective) -> History:

@@ -16,11 +16,13 @@ class Responses:
     Args:
         recommender: with a response model.
         known: what the model knows of the B customers.
+        ranked: [B, P] its scores of the products.
     """
 
-    def __init__(self, recommender: Recommender, known: Understanding) -> None:
+    def __init__(self, recommender: Recommender, known: Understanding, ranked: np.ndarray) -> None:
         self._recommender = recommender
         self._known = known
+        self._ranked = ranked if known.known.all() else ranked[known.known]
         self._place = np.cumsum(known.known) - 1  # of each customer among those whom the model knows
         self._owner = np.array(
             [recommender.product_ids.index(name) for name in recommender.bundle.contents[PRODUCT_ID].to_list()]
@@ -45,5 +47,5 @@ class Responses:
             np.full(len(places), number, np.int64),
             np.full(len(places), FIRST_PLACE, np.float32),
         )
-        found[here] = self._recommender.responses(states, exposed)  # type: ignore[arg-type]
+        found[here] = self._recommender.responses(states, exposed, self._ranked)  # type: ignore[arg-type]
         return found

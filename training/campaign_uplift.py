@@ -16,7 +16,7 @@ from recsys.campaigns.uplift import HistoryConfig, UpliftChoice, choose_learner,
 from recsys.data.contract import Dataset
 from recsys.features.consent import Consent, Purpose
 from recsys.policy.pack import CreditPolicy
-from recsys.schema import CUSTOMER_ID, EVENT_TIMESTAMP, PRODUCT_ID, Table
+from recsys.schema import CUSTOMER_ID, EVENT_TIMESTAMP, EVENT_TYPE, PRODUCT_ID, EventType, Table
 
 MOST_CUSTOMERS: Final = 20_000
 MOST_REQUESTS: Final = 20_000
@@ -48,21 +48,30 @@ class _Learning:
 
     def uplift(self, seed: int) -> Uplift:
         config = HistoryConfig(most_requests=MOST_REQUESTS, seed=seed)
+        start = self._validation_start(config.horizon_days)
+        if start is not None:
+            config = config.model_copy(update={"cuts": (start - timedelta(days=config.horizon_days), start)})
         if "segment" not in self._customers.columns:
             strata = tuple(name for name in config.strata if name != "segment")
             config = config.model_copy(update={"strata": strata})
         found = trials(self._events, self._customers, config)
-        if found.is_empty():
+        if found.is_empty() or start is None:
             why = "the history has no randomised contacts: no impression was logged with its propensity"
             return Uplift("propensity", why, "propensity", {}, None)
         rows, names = with_features(found, self._events, self._customers, self._products)
-        first, last = found["at"].min(), found["at"].max()
-        assert isinstance(first, datetime) and isinstance(last, datetime)  # noqa: S101, PT018 - there are rows
-        start = last - (last - first) * _VALIDATION
         choice = self._choice = choose_learner(rows, names, start, config.horizon_days, seed)
         qini = {name: interval._asdict() for name, interval in choice.qini.items()}
         predict = self.predict if choice.method == "uplift" else None
         return Uplift(choice.method, choice.reason, choice.learner, qini, predict)
+
+    def _validation_start(self, horizon_days: int) -> datetime | None:
+        """When the part begins on which learners are compared; None: nothing was drawn."""
+        drawn = (pl.col(EVENT_TYPE) == EventType.IMPRESSION.value) & pl.col("propensity").is_not_null()
+        first, last = self._events.filter(drawn)[EVENT_TIMESTAMP].min(), self._events[EVENT_TIMESTAMP].max()
+        if not isinstance(first, datetime) or not isinstance(last, datetime):
+            return None
+        last -= timedelta(days=horizon_days)
+        return last - (last - first) * _VALIDATION if last > first else None
 
     def predict(self, customers: Sequence[str], products: Sequence[str]) -> np.ndarray:
         """[n] what one contact about a product now adds to the chance of an application for it."""

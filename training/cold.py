@@ -42,19 +42,22 @@ def fit_ranker(content: ContentTables, everybody: sparse.csr_matrix, recipe: Col
     matrix = everybody[who].toarray()
     touched = matrix.any(axis=0)
     warm, cold = np.flatnonzero(touched), np.flatnonzero(np.asarray(everybody.sum(axis=0)).ravel() == 0)
-    rows, names = _drill(content, matrix, warm, recipe)
-    model = BoostedRanker.fit(rows, recipe.trees, recipe.seed)
+    models, names = [], list[str]()
+    for number in range(recipe.models):
+        rows, names = _drill(content, matrix, warm, recipe, number)
+        models.append(BoostedRanker.fit(rows, recipe.trees, recipe.seed + number))
     tables = ColdTables.fit(content, matrix, warm, cold)
-    return ColdRanker(tables, model, ColdConfig(rounds=recipe.trees.rounds, features=tuple(names)))
+    config = ColdConfig(rounds=recipe.trees.rounds, models=recipe.models, features=tuple(names))
+    return ColdRanker(tables, models, config)
 
 
 def _drill(
-    content: ContentTables, matrix: np.ndarray, warm: np.ndarray, recipe: ColdRecipe
+    content: ContentTables, matrix: np.ndarray, warm: np.ndarray, recipe: ColdRecipe, number: int
 ) -> tuple[RankingRows, list[str]]:
-    """Customers' answers about products that are new in one fold each."""
-    rng = np.random.default_rng(recipe.seed)
+    """Customers' answers about products that are new in one fold each; a question is a customer in a fold."""
+    rng = np.random.default_rng([recipe.seed, number])
     fold = rng.permutation(len(warm)) % recipe.folds
-    features, labels, names = [], [], list[str]()
+    features, labels, questions, names = [], [], [], list[str]()
     for new in range(recipe.folds):
         tables = ColdTables.fit(content, matrix, warm[fold != new], warm[fold == new])
         who = rng.permutation(len(matrix))[: recipe.customers]
@@ -64,8 +67,9 @@ def _drill(
         names, values = tables.features(had)
         features.append(values.reshape(-1, len(names)))
         labels.append(matrix[np.ix_(who, warm[fold == new])].ravel())
-    label = np.concatenate(labels)
-    return RankingRows(np.concatenate(features), label.astype(np.float32), np.zeros(len(label), np.int64)), names
+        questions.append(np.repeat(new * len(matrix) + np.arange(len(who)), (fold == new).sum()))
+    label = np.concatenate(labels, dtype=np.float32)
+    return RankingRows(np.concatenate(features), label, np.concatenate(questions)), names
 
 
 def with_cold(bundle: Bundle, ranker: ColdRanker | None) -> Bundle:

@@ -18,6 +18,7 @@ OUTCOMES = (EventType.CLICK, EventType.APPLY, EventType.CONVERT)
 """What may come of an exposure, each after the one before."""
 _REQUEST = ["request_id", CUSTOMER_ID, PRODUCT_ID]
 _NEEDED = ("request_id", "position", CONTENT_ID, PRODUCT_ID, "channel")
+_DRAWN = "drawn"
 _SLOWEST = 0.99
 """An outcome counts as absent once so large a share of those observed would have come."""
 
@@ -46,6 +47,8 @@ class Exposures:
     """[E, 3] bool: clicked, applied, converted."""
     settled: np.ndarray
     """[E, 3] bool: old enough for each outcome to have come."""
+    drawn: np.ndarray
+    """[E] bool: of the draw; the others are there because of their click, and say nothing of how often one comes."""
 
     def __len__(self) -> int:
         return len(self.request)
@@ -65,6 +68,7 @@ class Exposures:
             propensity=self.propensity[rows],
             outcomes=self.outcomes[rows],
             settled=self.settled[rows],
+            drawn=self.drawn[rows],
         )
 
 
@@ -78,7 +82,12 @@ def has_exposures(dataset: Dataset) -> bool:
 
 
 def read_exposures(
-    dataset: Dataset, home: Path, catalogue: Catalogue, between: tuple[datetime | None, datetime | None], at_most: int
+    dataset: Dataset,
+    home: Path,
+    catalogue: Catalogue,
+    between: tuple[datetime | None, datetime | None],
+    at_most: int,
+    clicked_too: int = 0,
 ) -> Exposures:
     """The exposures of a time, of customers who agreed to profiling; requests are drawn where there are too many.
 
@@ -88,6 +97,7 @@ def read_exposures(
         catalogue: exposures of what is not in it are left out.
         between: from and until, the latter excluded; outcomes that came later are not looked at. None: no bound.
         at_most: how many exposures, about.
+        clicked_too: how many others that were clicked, about: what comes of a click is rare, and worth every one.
     """
     since, until = between
     inside = pl.lit(True)
@@ -102,9 +112,10 @@ def read_exposures(
         .filter(pl.col(PRODUCT_ID).is_in(catalogue.product_ids), pl.col(CONTENT_ID).is_in(catalogue.content_ids))
         .collect(engine="streaming")
     )
-    shown = _drawn(shown, at_most).sort(CUSTOMER_ID, EVENT_TIMESTAMP, "request_id", "position")
     known = events if until is None else events.filter(pl.col(EVENT_TIMESTAMP) < until)
-    shown, slowest = _with_outcomes(shown, known.collect(engine="streaming"))
+    outcomes = known.filter(pl.col(EVENT_TYPE).is_in([str(kind) for kind in OUTCOMES])).collect(engine="streaming")
+    shown = _drawn(shown, at_most, clicked_too, outcomes).sort(CUSTOMER_ID, EVENT_TIMESTAMP, "request_id", "position")
+    shown, slowest = _with_outcomes(shown, outcomes)
     end = until or dataset.end()
     ages = pl.lit(end) - shown[EVENT_TIMESTAMP]
     asked = [CUSTOMER_ID, "request_id", EVENT_TIMESTAMP, "channel"]
@@ -127,6 +138,7 @@ def read_exposures(
         propensity=propensity.fill_null(float("nan")).to_numpy(),
         outcomes=shown.select(str(outcome) for outcome in OUTCOMES).to_numpy(),
         settled=np.stack([shown.select(ages >= slow).to_series().to_numpy() for slow in slowest], axis=1),
+        drawn=shown[_DRAWN].to_numpy(),
     )
 
 
@@ -146,12 +158,14 @@ def click_times(dataset: Dataset, catalogue: Catalogue) -> list[tuple[np.ndarray
     return [(_rows(part[CONTENT_ID], catalogue.content_ids), part[EVENT_TIMESTAMP].to_numpy()) for part in parts]
 
 
-def _drawn(shown: pl.DataFrame, at_most: int) -> pl.DataFrame:
-    """Whole requests, by a hash of their ids: the same ones every time."""
-    if len(shown) <= at_most:
-        return shown
-    kept = int(2**32 * at_most / len(shown))
-    return shown.filter(pl.col("request_id").hash(0) % 2**32 < kept)
+def _drawn(shown: pl.DataFrame, at_most: int, clicked_too: int, outcomes: pl.DataFrame) -> pl.DataFrame:
+    """Whole requests, by a hash of their ids: the same ones every time; and some of the others that were clicked."""
+    dice = pl.col("request_id").hash(0) % 2**32
+    shown = shown.with_columns((dice < 2**32 * at_most / max(len(shown), 1)).alias(_DRAWN))
+    clicks = outcomes.filter(pl.col(EVENT_TYPE) == EventType.CLICK.value)
+    others = shown.filter(~pl.col(_DRAWN)).join(clicks, on=_REQUEST, how="semi")
+    among = pl.col("request_id").hash(1) % 2**32 < 2**32 * clicked_too / max(len(others), 1)
+    return pl.concat([shown.filter(_DRAWN), others.filter(among)])
 
 
 def _with_outcomes(shown: pl.DataFrame, events: pl.DataFrame) -> tuple[pl.DataFrame, list[timedelta]]:

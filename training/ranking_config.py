@@ -36,11 +36,16 @@ class ColdRecipe(BaseConfig):
     folds: int = Field(default=6, ge=2)
     population: int = Field(default=20_000, ge=10)
     """Customers whose products are looked at."""
-    customers: int = Field(default=300, ge=10)
+    customers: int = Field(default=150, ge=10)
     """Of those, asked about the new products of each fold."""
+    models: int = Field(default=4, ge=1)
+    """Rankers that are averaged, each of a drill with folds of its own."""
     without_history: float = Field(default=0.1, ge=0, le=1)
     """Share of them whose history is taken away: somebody new asks about something new."""
-    trees: BoostedConfig = BoostedConfig(leaves=31, rounds=200, min_rows_in_leaf=200, feature_share=0.5)
+    trees: BoostedConfig = BoostedConfig(
+        objective="lambdarank", leaves=15, rounds=75, learning_rate=0.1, min_rows_in_leaf=1000, feature_share=0.5
+    )
+    """A leaf of fewer answers than those about several products would know single products by heart."""
     seed: int = 0
 
 

@@ -69,6 +69,7 @@ class Read:
         """What heads learn from; with `propensity`, weighted and blind to the place."""
         exposures, features = self.exposures, self.features
         outcomes, counts = exposures.outcomes, exposures.settled.copy()
+        counts[:, 0] &= exposures.drawn
         counts[:, 1:] &= outcomes[:, :-1]
         weight = np.ones(len(exposures), np.float32)
         if position == "propensity":
@@ -83,9 +84,9 @@ class ResponseLog:
         split = resolve_split(dataset)
         self.dataset = dataset
         edges: tuple[datetime | None, ...] = (None, split.validation_start, split.test_start, None)
-        sizes = (recipe.exposures, recipe.later, recipe.later)
+        sizes = ((recipe.exposures, recipe.clicked), (recipe.later, 0), (recipe.later, 0))
         self.parts = [
-            read_exposures(dataset, home, catalogue, (since, until), size)
+            read_exposures(dataset, home, catalogue, (since, until), *size)
             for since, until, size in zip(edges[:-1], edges[1:], sizes, strict=True)
         ]
         """Training, validation, test."""

@@ -13,6 +13,8 @@ class ResponseRecipe(BaseConfig):
     enabled: bool = True
     exposures: int = Field(default=80_000, ge=1000)
     """Of the training part, at most about so many."""
+    clicked: int = Field(default=40_000, ge=0)
+    """Of the training part, at most about so many others that were clicked: for the heads of what comes of a click."""
     later: int = Field(default=30_000, ge=1000)
     """Of each later part."""
     fewest: int = Field(default=300, ge=1)
@@ -31,4 +33,8 @@ class ResponseRecipe(BaseConfig):
     candidates: int = Field(default=40, ge=1)
     """How many creatives of a request are looked at."""
     folds: int = Field(default=5, ge=2)
-    """By which the method of calibration is chosen."""
+    """By which the method of calibration, and the blend with the ranking, are chosen."""
+    fewest_applications: int = Field(default=10, ge=1)
+    """With fewer in the test part nothing is blended."""
+    held_to_response: float = Field(default=4.0, gt=0)
+    """Precision of the prior that the response model alone says what follows a contact."""

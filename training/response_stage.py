@@ -6,6 +6,7 @@ import polars as pl
 
 from recsys.bundle import Bundle
 from recsys.data.splits import Part
+from recsys.ranking.blend import Blend
 from recsys.ranking.response import ResponseModel
 from recsys.recommender import Recommender
 from training.config import TrainConfig
@@ -13,6 +14,7 @@ from training.dataset import Prepared
 from training.item_tables import fit_tables
 from training.loop import loop_threads
 from training.response import Choice, Read, ResponseFitter, ResponseLog, choose, creative_order, fit_heads, measure
+from training.response_blend import fit_blend
 
 
 class ResponseStage:
@@ -30,6 +32,7 @@ class ResponseStage:
         self._config = config
         self._choices: list[Choice] = []
         self._model: ResponseModel | None = None
+        self._blend: Blend | None = None
         self.report: dict[str, Any] = {}
         """What was tried and what it is worth; filled by `for_measuring`."""
 
@@ -43,6 +46,9 @@ class ResponseStage:
         order = creative_order(best.heads, validation, Recommender(bundle), self._log)
         model = fitter.model(best, best.heads, validation, None, order["response"] > order["towers"])
         self._model = model
+        measured = with_response(bundle, model)
+        blended = fit_blend(Recommender(measured), test.exposures, recipe)  # of the test part: it is not measured there
+        self._blend = blended.blend
         self.report = {
             "chosen": best.name,
             "validation_loss": {choice.name: round(choice.loss, 4) for choice in self._choices},
@@ -51,8 +57,9 @@ class ResponseStage:
             "validation_click_auc": order,
             "test": measure(model, test, best.position) if len(test.exposures) else None,
             "beside": self._beside(fitter, validation, test),
+            "blend": blended.report,
         }
-        return with_response(bundle, model)
+        return measured
 
     def for_serving(self, bundle: Bundle, everything: Prepared) -> Bundle:
         """The bundle with a model that learned from training and validation, calibrated on the test part."""
@@ -64,7 +71,9 @@ class ResponseStage:
         train, validation, test = (fitter.read(part) for part in self._log.parts)
         known, latest = ([train], validation) if not len(test.exposures) else ([train, validation], test)
         heads = fit_heads(best, [read.rows(best.position) for read in known], recipe, seed, threads)
-        return with_response(bundle, fitter.model(best, heads, latest, chosen.methods, chosen.ranks_creatives))
+        model = fitter.model(best, heads, latest, chosen.methods, chosen.ranks_creatives)
+        model.config = model.config.model_copy(update={"blend": self._blend})
+        return with_response(bundle, model)
 
     def _beside(self, fitter: ResponseFitter, validation: Read, test: Read) -> dict[str, Any]:
         """The other ways, calibrated alike, on the test part: for the reader, not for choosing."""

@@ -1,7 +1,8 @@
-"""Who took what out of the house: one line an export, appended to the home's log."""
+"""Who took what out of the house, and who tried: one line an export, appended to the home's log."""
 
 import json
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,19 @@ def log_export(home: Path, manifest: dict[str, Any], out: Path, by: str) -> None
         RecsysError: it cannot be written.
     """
     kept = ("campaign_id", "exported_at", "rows", "assignment_hash")
-    line = {**{name: manifest[name] for name in kept}, "out": str(out), "by": by}
+    _append(home, {**{name: manifest[name] for name in kept}, "out": str(out), "by": by})
+
+
+def log_refusal(home: Path, plan: Path, by: str, why: str, now: datetime) -> None:
+    """Appends a line about an export that was not allowed.
+
+    Raises:
+        RecsysError: it cannot be written.
+    """
+    _append(home, {"refused_at": now.isoformat(), "plan": str(plan), "by": by, "why": why})
+
+
+def _append(home: Path, line: dict[str, Any]) -> None:
     try:
         home.mkdir(parents=True, exist_ok=True)
         with (home / LOG).open("a", encoding="utf-8") as handle:

@@ -1,12 +1,15 @@
 """`recsys campaign export`: a plan for somebody outside."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from recsys.cli.terminal import JsonOption, emit
 from recsys.home import Home
+
+if TYPE_CHECKING:
+    from serving.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -19,13 +22,18 @@ def export(
     plan: Annotated[Path, typer.Argument(help="A plan's directory.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="The directory to write; must not exist.", show_default=False)],
     formats: Annotated[list[str] | None, typer.Option("--format", help="csv, parquet; default: both.")] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="RECSYS_TOKEN", help="A bearer token with the scope campaigns:export.", show_default=False),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Export a plan under pseudonyms, with a manifest of sha256; the export is written to the home's audit log.
+    """Export a plan under pseudonyms, with a manifest of sha256, where a token's scope allows it.
 
-    No customer id, no salt and no cell that a spreadsheet would run is in it.
+    No customer id, no salt and no cell that a spreadsheet would run is in it. Who took it, and who tried without the
+    scope, is in the home's campaign_exports.jsonl.
 
-    Example: recsys campaign export plan --out for-the-agency
+    Example: RECSYS_TOKEN=$(recsys token --service ann --scope campaigns:export) recsys campaign export plan --out there
 
     Example: recsys campaign export plan --out for-the-agency --format csv
     """
@@ -33,11 +41,13 @@ def export(
     from recsys.cli.campaign_bank import open_desk
     from recsys.cli.workflows import require_writable
     from serving.campaigns.desk import Exporter
-    from serving.settings import Settings
+    from serving.settings import read_settings
 
     home: Home = context.obj
+    settings = read_settings(home=home.path)
+    by = _authorised(settings, token, plan)
     require_writable(out)
-    exporter = Exporter(home.path, Settings(home=home.path).signing_key().encode(), _user())
+    exporter = Exporter(home.path, settings.signing_key().encode(), by)
     with open_desk(home) as desk:
         manifest = desk.export(plan, out, exporter, tuple(formats or FORMATS))
     lines = [
@@ -47,10 +57,16 @@ def export(
     emit({"out": str(out), **manifest}, as_json, lines)
 
 
-def _user() -> str:
-    import getpass
+def _authorised(settings: "Settings", token: str | None, plan: Path) -> str:
+    """Who exports; a refusal is in the log before it is told."""
+    from datetime import UTC, datetime
+
+    from recsys.campaigns.export_log import log_refusal
+    from serving.auth.staff import RefusedError, authorise
+    from serving.tokens import CAMPAIGNS_EXPORT
 
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
+        return authorise(settings, token, CAMPAIGNS_EXPORT).subject
+    except RefusedError as error:
+        log_refusal(settings.home, plan, error.by, str(error), datetime.now(UTC))
+        raise

@@ -57,6 +57,8 @@ class PolicyEngine:
         self.repeatable = repeatable
         self.rule_ids = tuple(rule.id for rule in pack.rules)
         self._groups: dict[ProductFacts, ProductGroups] = {}
+        self._rules = {rule.id: rule for rule in pack.rules}
+        self._of_day: tuple[date, Numbered] | None = None
 
     def evaluate(
         self, customers: CustomerFacts, products: ProductFacts, now: datetime, request: RequestContext = NO_CONTEXT
@@ -143,21 +145,21 @@ class PolicyEngine:
         """Of each customer's risk assessment: `valid`, `expired` (or of the future), `missing`."""
         missing = (customers.risk_level == NO_RATING) | np.isnat(customers.risk_assessed_at)
         expired = np.zeros(len(customers), dtype=bool)
-        expiry = self.pack.rule("SUIT_EXPIRED")
+        expiry = self._rules.get("SUIT_EXPIRED")
         if isinstance(expiry, ExpiredAssessmentRule):
             expired = expiry.expired(customers.risk_assessed_at, as_instant(now))
         return ["missing" if m else "expired" if e else "valid" for m, e in zip(missing, expired, strict=True)]
 
     def profiling_refused(self, customers: CustomerFacts, now: datetime) -> BoolArray:
         """[B]: for whom nothing personal but eligibility may be looked at, computed or read."""
-        rule = self.pack.rule("CONSENT_PROFILING")
+        rule = self._rules.get("CONSENT_PROFILING")
         if isinstance(rule, ProfilingConsentRule) and rule.effective_from <= _day(now):
             return rule.refused(customers, as_instant(now))
         return np.zeros(len(customers), dtype=bool)
 
     def stale(self, customers: CustomerFacts, now: datetime) -> BoolArray:
         """[B]: whose facts are too old to be used: they may see what a customer who is not known may see."""
-        rule = self.pack.rule("DATA_STALE")
+        rule = self._rules.get("DATA_STALE")
         if isinstance(rule, DataStaleRule) and rule.effective_from <= _day(now):
             return rule.stale(customers, as_instant(now))
         return np.zeros(len(customers), dtype=bool)
@@ -204,8 +206,11 @@ class PolicyEngine:
         return replace(context, strangers=~allowed)
 
     def _in_force(self, now: datetime) -> Numbered:
-        day = _day(now)
-        return [(position, rule) for position, rule in enumerate(self.pack.rules) if rule.effective_from <= day]
+        day, known = _day(now), self._of_day
+        if known is None or known[0] != day:
+            rules = [(position, rule) for position, rule in enumerate(self.pack.rules) if rule.effective_from <= day]
+            known = self._of_day = day, rules
+        return known[1]
 
 
 def _day(now: datetime) -> date:

@@ -3,9 +3,11 @@
 What customers did with other products is carried over to a new one by kernel ridge regression from content, in three
 kernels; so are its popularity and the low-rank part of what customers like. A boosted ranker weighs these guesses,
 which rest on everything that a customer ever took up. It learns from a drill: some of the known products are treated as
-if nobody had touched them, and customers are asked about those. C new products, W known ones, B customers.
+if nobody had touched them, and customers are asked about those. Which products happen to stand together in a drill
+matters much, so several rankers, of a drill each, are averaged. C new products, W known ones, B customers.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +20,12 @@ from recsys.ranking.tables import Arrays, ContentTables
 _NEAREST = 10
 _SHARPNESS = 0.5
 """Of the kernels of embeddings: exp((cosine - 1) / _SHARPNESS)."""
-_WIDTH = 0.45
-"""Of the kernel of numbers, in standard deviations."""
+_WIDTH = 0.1
+"""Of the kernel of numbers, as a share of the catalogue."""
+_AROUND = (0.02, 0.06)
+"""Widths of the windows in which a customer's products are counted around a new one's number, as shares too."""
+_BINS = 50
+"""Numbers are put in so many for that."""
 _LABELS = 0.3
 """Weight of the labels in a kernel."""
 _RIDGE = 1.0
@@ -30,6 +36,7 @@ class ColdConfig(BaseConfig):
     """What the ranker of new products reads, as it was fitted."""
 
     rounds: int = Field(ge=1)
+    models: int = Field(ge=1)
     features: tuple[str, ...]
 
 
@@ -49,7 +56,8 @@ class ColdTables(NamedTuple):
     similar: Arrays
     """Source of content to [W, C] float32 cosines."""
     numbers: np.ndarray
-    """[P, N] float32, NaN where missing: of all products."""
+    """[P, N] float32 in 0..1, NaN where missing: of all products, the share of them whose number is lower. So years,
+    prices and terms are told apart where most products are."""
     counts: np.ndarray
     """[W] float32 log counts of the known products."""
 
@@ -83,7 +91,7 @@ class ColdTables(NamedTuple):
             },
             factors=np.ascontiguousarray(vectors[:, -_FACTORS:], np.float32),
             similar={name: np.ascontiguousarray(sim[np.ix_(warm, cold)]) for name, sim in _similarities(content)},
-            numbers=content.numbers,
+            numbers=shares(content.numbers),
             counts=counts.astype(np.float32),
         )
 
@@ -119,7 +127,7 @@ class ColdTables(NamedTuple):
         return list(columns), np.stack([np.asarray(values, np.float32) for values in columns.values()], axis=2)
 
     def _number_columns(self, had: np.ndarray) -> Arrays:
-        """Each number of a new product, and how far it is from the mean of what the customer had."""
+        """Each number of a new product, its distance from the mean of what he had, and how much he had around it."""
         columns: Arrays = {}
         for place, values in enumerate(self.numbers.T):
             known = np.isfinite(values)
@@ -130,7 +138,21 @@ class ColdTables(NamedTuple):
             columns[f"number_{place}"] = np.broadcast_to(new, (len(had), len(self.cold)))
             columns[f"number_{place}_from_mean"] = new - mean[:, None]
             columns[f"number_{place}_distance"] = np.abs(new - mean[:, None])
+            for width in _AROUND:
+                columns[f"number_{place}_around_{width}"] = self._around(had[:, self.warm], values, width)
         return columns
+
+    def _around(self, own: np.ndarray, values: np.ndarray, width: float) -> np.ndarray:
+        """[B, C]: how many products the customer had near the new one's number; 1 = as many as anybody by chance."""
+        middles = (np.arange(_BINS) + 0.5) / _BINS
+        close = np.exp(-((middles[:, None] - middles[None, :]) ** 2) / (2 * width**2)).astype(np.float32)
+        bins, known = _bins(values[self.warm])
+        placed = np.zeros((len(self.warm), _BINS), np.float32)
+        placed[known, bins[known]] = 1
+        near = (own @ placed) @ close / (placed.sum(axis=0) @ close)
+        new, there = _bins(values[self.cold])
+        share = near * len(self.warm) / np.maximum(own.sum(axis=1, keepdims=True), 1)
+        return np.where(there, share[:, new], np.nan)
 
     def to_arrays(self) -> Arrays:
         """Flat arrays for a safetensors file."""
@@ -159,14 +181,14 @@ class ColdTables(NamedTuple):
 class ColdRanker:
     """Puts new products in order among themselves."""
 
-    def __init__(self, tables: ColdTables, model: BoostedRanker, config: ColdConfig) -> None:
+    def __init__(self, tables: ColdTables, models: Sequence[BoostedRanker], config: ColdConfig) -> None:
         self.tables = tables
-        self.model = model
+        self.models = tuple(models)
         self.config = config
         self._nearest = tables.nearest()
 
     def score(self, ever: np.ndarray) -> np.ndarray:
-        """[B, C] float32 log-odds.
+        """[B, C] float32: the mean of the models' scores, which order a customer's new products and mean nothing else.
 
         Args:
             ever: [B, K] int64 rows of the products that each customer ever took up, -1 = none.
@@ -174,7 +196,8 @@ class ColdRanker:
         names, values = self.tables.features(had_products(ever, len(self.tables.numbers)), self._nearest)
         place = {name: column for column, name in enumerate(names)}
         flat = values[:, :, [place[name] for name in self.config.features]].reshape(-1, len(self.config.features))
-        return self.model.predict(flat, self.config.rounds).reshape(values.shape[:2])
+        scores = [model.predict(flat, self.config.rounds) for model in self.models]
+        return np.stack(scores).mean(axis=0, dtype=np.float32).reshape(values.shape[:2])
 
     def reorder(self, ever: np.ndarray, scores: np.ndarray, allowed: np.ndarray | None) -> np.ndarray:
         """The same [B, P] scores, with those of the new products handed out among themselves by `score`.
@@ -205,9 +228,30 @@ def had_products(ever: np.ndarray, products: int) -> np.ndarray:
     return had
 
 
+def shares(numbers: np.ndarray) -> np.ndarray:
+    """Of each column of [P, N], the share of the known values that are lower, equal ones by half; NaN stays.
+
+    >>> shares(np.array([[3.0], [1.0], [3.0], [np.nan]])).ravel().tolist()
+    [0.6666666865348816, 0.1666666716337204, 0.6666666865348816, nan]
+    """
+    out = np.full(numbers.shape, np.nan, np.float32)
+    for column, values in zip(out.T, numbers.T, strict=True):
+        known = np.isfinite(values)
+        ordered = np.sort(values[known])
+        lower, upper = (np.searchsorted(ordered, values[known], side) for side in ("left", "right"))
+        column[known] = (lower + upper) / (2 * max(len(ordered), 1))
+    return out
+
+
+def _bins(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The bin of each value in 0..1, and whether it has one."""
+    known = np.isfinite(values)
+    return np.minimum(np.where(known, values, 0) * _BINS, _BINS - 1).astype(np.int64), known
+
+
 def _kernels(content: ContentTables) -> Arrays:
     """Name to [P, P] float32."""
-    numbers = np.nan_to_num(content.numbers)
+    numbers = np.nan_to_num(shares(content.numbers), nan=0.5)
     apart = ((numbers[:, None, :] - numbers[None, :, :]) ** 2).sum(axis=2)
     near = np.exp(-apart / (2 * _WIDTH**2 * max(numbers.shape[1], 1))).astype(np.float32)
     labels = _LABELS * (content.labels @ content.labels.T).toarray()

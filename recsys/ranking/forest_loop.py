@@ -8,6 +8,8 @@ from recsys.ranking.compiling import compiled
 
 DE_BRUIJN = 0x077CB531
 """Times a power of two, its first five of 32 bits tell which power."""
+FEW = 8
+"""Up to so many pairs of a customer are asked about one by one."""
 KINDS = (np.int32, np.int32, np.float32, np.bool_, np.int32)
 """Of the arrays of `Conditions`."""
 
@@ -76,6 +78,32 @@ def _of_products(values: np.ndarray, conditions: Conditions, left: np.ndarray) -
 
 
 @compiled
+def _of_few(
+    of_product: np.ndarray,
+    pairs: np.ndarray,
+    product: np.ndarray,
+    begin: int,
+    end: int,
+    both: Conditions,
+    leaves: np.ndarray,
+    out: np.ndarray,
+    mine: np.ndarray,
+) -> None:
+    """One pair after the other: for a few, taking parts of arrays costs more than asking alone."""
+    for pair in range(begin, end):
+        for tree in range(len(mine)):
+            left = mine[tree] & of_product[tree, product[pair]]
+            for at in range(both.begins[tree], both.begins[tree + 1]):
+                if left & ~both.right[at]:
+                    value = pairs[both.column[at], pair]
+                    missing = both.missing_holds[at] and value != value
+                    if not (missing or value <= both.threshold[at]):
+                        left &= both.right[at]
+            lowest = np.uint32(left & -left)
+            out[pair] += leaves[tree, np.uint32(lowest * np.uint32(DE_BRUIJN)) >> np.uint32(27)]
+
+
+@compiled
 def ask(
     of_product: np.ndarray,
     customers: np.ndarray,
@@ -101,6 +129,9 @@ def ask(
         if first[customer] == first[customer + 1]:
             continue
         _of_customer(customers[customer], own, mine)
+        if first[customer + 1] - first[customer] <= FEW:
+            _of_few(of_product, pairs, product, first[customer], first[customer + 1], both, leaves, out, mine)
+            continue
         for start in range(first[customer], first[customer + 1], len(bits)):
             stop = min(start + len(bits), first[customer + 1])
             left, total, its_product = bits[: stop - start], out[start:stop], product[start:stop]

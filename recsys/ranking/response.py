@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from recsys.config import BaseConfig
+from recsys.ranking.blend import Blend
 from recsys.ranking.calibrators import Calibration, Method
 from recsys.ranking.features import Asked, FeatureBuilder
 from recsys.ranking.heads import HEADS, Heads, NetworkConfig
@@ -45,6 +46,8 @@ class ResponseConfig(BaseConfig):
     """Whether it orders exposures better than the towers do."""
     candidates: int = Field(default=40, ge=1)
     """The creatives that it looks at: the best by the towers."""
+    blend: Blend | None = None
+    """How the champion's ranking has a say in what follows a contact; None: it has none."""
 
 
 class ResponseModel:

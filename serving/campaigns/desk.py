@@ -3,6 +3,7 @@
 The command line and the routes both call this; every method names who does it.
 """
 
+import shutil
 from collections import Counter
 from datetime import UTC
 from pathlib import Path
@@ -157,10 +158,15 @@ class CampaignDesk:
         """Writes a plan under pseudonyms, and who took it into the home's log; returns the export's manifest.
 
         Raises:
-            RecsysError: the plan is not whole, a format is unknown, or something cannot be written.
+            RecsysError: the plan is not whole, a format is unknown, or something cannot be written: then nothing is
+                left of the export.
         """
         manifest = export_plan(plan, out, exporter.key, formats, self._clock())
-        log_export(exporter.home, manifest, out, exporter.by)
+        try:
+            log_export(exporter.home, manifest, out, exporter.by)
+        except RecsysError:  # what nobody can be asked about does not leave
+            shutil.rmtree(out, ignore_errors=True)
+            raise
         return manifest
 
     def _app_events(self) -> pl.DataFrame:

@@ -13,9 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.campaigns.export import export_plan, harmless
-from recsys.campaigns.export_log import LOG, log_export
+from recsys.campaigns.export_log import LOG, log_export, log_refusal
 from recsys.campaigns.plan_files import MANIFEST, assignment_hash, fingerprint, verify_plan, write_json
 from recsys.errors import RecsysError
+from serving.campaigns.desk import CampaignDesk, Exporter
+from serving.store.database import open_store, sqlite_url
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 KEY = b"k" * 32
@@ -128,3 +130,18 @@ def test_every_export_leaves_a_line(plan: Path, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "home" / LOG).read_text().splitlines()]
     assert [Path(line["out"]).name for line in lines] == ["one", "two"]
     assert all(line["rows"] == 3 and line["by"] == "ann" for line in lines)
+
+
+def test_export_that_cannot_be_logged_does_not_leave(plan: Path, tmp_path: Path) -> None:
+    home, out = tmp_path / "home", tmp_path / "out"
+    (home / LOG).mkdir(parents=True)  # nothing can be appended to a folder
+    exporter = Exporter(home, KEY, "ann")
+    with open_store(sqlite_url(tmp_path)) as store, pytest.raises(RecsysError, match="cannot be written"):
+        CampaignDesk(store).export(plan, out, exporter)
+    assert not out.exists()
+
+
+def test_refusal_leaves_a_line_that_says_who_tried(plan: Path, tmp_path: Path) -> None:
+    log_refusal(tmp_path / "home", plan, "eve", "lacks the scope", NOW)
+    line = json.loads((tmp_path / "home" / LOG).read_text())
+    assert line == {"refused_at": NOW.isoformat(), "plan": str(plan), "by": "eve", "why": "lacks the scope"}

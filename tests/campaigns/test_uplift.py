@@ -98,3 +98,28 @@ def test_uplift_of_a_dataset_names_its_reason_and_its_qini(bank: Path) -> None:
     assert found.reason
     for interval in found.qini.values():
         assert interval["low"] <= interval["mean"] <= interval["high"]
+
+
+def test_thinning_keeps_the_same_share_of_every_product(bank: Path) -> None:
+    """By their weights both sides of each product are as many: else its attributes are out of balance."""
+    events = pl.read_parquet(bank / "events.parquet")
+    customers = pl.read_parquet(bank / "customers.parquet").sort("event_timestamp").group_by("customer_id").last()
+    found = trials(events, customers, HistoryConfig(controls_per_treated=0.5))
+    weight = pl.when("treated").then(1 / pl.col("propensity")).otherwise(1 / (1 - pl.col("propensity")))
+    sides = found.group_by("product_id").agg(
+        weight.filter("treated").sum().alias("treated"),
+        weight.filter(~pl.col("treated")).sum().alias("others"),
+        (weight.filter(~pl.col("treated")) ** 2).sum().sqrt().alias("error"),
+    )
+    assert len(sides) > 10
+    assert (abs(sides["treated"] - sides["others"]) < 5 * sides["error"]).all()
+
+
+def test_period_ends_where_the_trials_are_cut(bank: Path) -> None:
+    events = pl.read_parquet(bank / "events.parquet")
+    customers = pl.read_parquet(bank / "customers.parquet").sort("event_timestamp").group_by("customer_id").last()
+    cut = events["event_timestamp"].min() + timedelta(days=70)
+    found = trials(events, customers, HistoryConfig(cuts=(cut,)))
+    before = set(found.filter(pl.col("at") < cut)["period"])
+    assert before
+    assert not before & set(found.filter(pl.col("at") >= cut)["period"])

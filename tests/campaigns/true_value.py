@@ -9,8 +9,10 @@ import polars as pl
 from recsys.campaigns.allocation import allocate
 from recsys.campaigns.brief import Brief
 from recsys.campaigns.holdouts import NONE
+from recsys.campaigns.judging import Reach, batches, reach_batch
 from recsys.campaigns.offers import Offers
 from recsys.campaigns.planner import Planned
+from recsys.campaigns.waterfall import Waterfall
 from recsys.schema import CUSTOMER_ID, PRODUCT_ID
 
 KEY = [CUSTOMER_ID, PRODUCT_ID, "channel"]
@@ -25,7 +27,7 @@ class Worth(NamedTuple):
 
 
 def true_options(planned: Planned, bank: Path) -> pl.DataFrame:
-    """Every contact that a plan could have made, with its true value less its cost: the columns of the allocator."""
+    """Every contact that the rules allow the plan, with its true value less its cost: the columns of the allocator."""
     source, brief = planned.source, planned.brief
     offers = Offers.of(brief, source)
     products = pl.DataFrame(
@@ -40,12 +42,13 @@ def true_options(planned: Planned, bank: Path) -> pl.DataFrame:
     truth = (
         pl.read_parquet(bank / "truth" / "contacts.parquet").join(people, on=CUSTOMER_ID).join(products, on=PRODUCT_ID)
     )
+    may = _allowed(planned, offers)
     frames = []
     for offer in offers.channels:
-        told = {source.products.ids[place] for place in np.unique(offer.facts.product)}
         effect = pl.col(f"p_{offer.channel}") - pl.col("p_without")
+        here = truth.join(may.filter(pl.col("channel") == offer.channel), on=[CUSTOMER_ID, PRODUCT_ID], how="semi")
         frames.append(
-            truth.filter(pl.col(f"p_{offer.channel}").is_not_null(), pl.col(PRODUCT_ID).is_in(told)).select(
+            here.filter(pl.col(f"p_{offer.channel}").is_not_null()).select(
                 *KEY[:2],
                 pl.lit("any").alias("content_id"),
                 pl.lit(offer.channel).alias("channel"),
@@ -57,6 +60,23 @@ def true_options(planned: Planned, bank: Path) -> pl.DataFrame:
             )
         )
     return pl.concat(frames)
+
+
+def _allowed(planned: Planned, offers: Offers) -> pl.DataFrame:
+    """KEY of all that the rules let customers be told of, with some creative: the oracle keeps to them too."""
+    source, frames = planned.source, []
+    reach = Reach(Waterfall(len(planned.audience), source.policy.rule_ids))
+    names = np.array(source.products.ids, dtype=object)
+    for batch in batches(planned.audience):
+        rows, allowed = reach_batch(batch, planned.brief, source, offers, reach)
+        people = batch.rows[CUSTOMER_ID].to_numpy()
+        for offer in offers.channels:
+            row, creative = np.nonzero(allowed[offer.channel][rows])
+            frame = {CUSTOMER_ID: people[rows[row]], PRODUCT_ID: names[offer.facts.product[creative]]}
+            frames.append(
+                pl.DataFrame(frame, schema=dict.fromkeys(frame, pl.String)).with_columns(channel=pl.lit(offer.channel))
+            )
+    return pl.concat(frames).unique()
 
 
 def plans_of(planned: Planned, options: pl.DataFrame, seed: int = 0) -> dict[str, pl.DataFrame]:

@@ -16,6 +16,14 @@ BUDGET = 3.0
 Planning = Callable[[dict[str, Any], Path], int]
 
 
+def exporters_token(home: Path, scope: str = "campaigns:export") -> str:
+    """Ann's."""
+    from recsys.cli.workflows import issue_local_token
+    from recsys.home import Home
+
+    return issue_local_token(Home(home), None, "ann", [scope])
+
+
 @pytest.fixture(scope="session")
 def values(champion: TrainedBank, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     file = tmp_path_factory.mktemp("brief") / "brief.yaml"

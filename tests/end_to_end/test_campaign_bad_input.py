@@ -15,7 +15,7 @@ from recsys.campaigns.plan_files import MANIFEST, fingerprint, write_json
 from serving.campaigns.desk import CampaignDesk
 from serving.settings import Settings
 from serving.store.database import open_store
-from tests.end_to_end.conftest import Planning, TrainedBank, run
+from tests.end_to_end.conftest import Planning, TrainedBank, exporters_token, run
 
 FORMULA = '=HYPERLINK("http://x.example","Day Saver")'
 
@@ -83,7 +83,8 @@ def test_creative_that_nobody_approved_stops_the_launch(
 
 def test_formula_in_a_name_is_text_in_an_export(home: Path, planned: Path, tmp_path: Path) -> None:
     plan = with_headline(planned, tmp_path / "other", FORMULA)
-    assert run("--home", home, "campaign", "export", plan, "--out", tmp_path / "out", "--format", "csv") == 0
+    held = ("--format", "csv", "--token", exporters_token(home))
+    assert run("--home", home, "campaign", "export", plan, "--out", tmp_path / "out", *held) == 0
     with (tmp_path / "out" / "variants.csv").open() as handle:
         headlines = [row["headline"] for row in csv.DictReader(handle)]
     assert f"'{FORMULA}" in headlines

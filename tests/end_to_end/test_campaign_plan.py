@@ -20,7 +20,7 @@ from recsys.campaigns.holdouts import CAMPAIGN, GLOBAL, NONE, hold_out
 from recsys.campaigns.plan_files import assignment_hash
 from recsys.campaigns.planner import read_audience
 from recsys.data.contract import Dataset
-from tests.end_to_end.conftest import BUDGET, Planning, TrainedBank, run
+from tests.end_to_end.conftest import BUDGET, Planning, TrainedBank, exporters_token, run
 from training.campaign import BankCustomers
 from training.tracking import Tracker
 
@@ -149,9 +149,12 @@ def test_plan_of_a_bad_brief_says_why_and_writes_nothing(
     assert [file.name for file in tmp_path.iterdir()] == ["plan.yaml"]
 
 
-def test_plan_in_the_past_is_refused(values: dict[str, Any], plan_it: Planning, tmp_path: Path) -> None:
+def test_plan_in_the_past_is_refused(
+    values: dict[str, Any], plan_it: Planning, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     early = {**values, "starts": values["starts"] - timedelta(days=30)}
     assert plan_it(early, tmp_path / "plan") == 1
+    assert "is in the past: the data end at" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "plan").exists()
 
 
@@ -210,14 +213,45 @@ def test_replay_gives_the_same_assignments_or_says_what_differs(
 
 
 def test_export_by_command_line_is_logged_and_cannot_be_replayed(
-    champion: TrainedBank, planned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    champion: TrainedBank,
+    planned: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "out"
+    monkeypatch.setenv("RECSYS_TOKEN", exporters_token(champion.home))
     assert run("--home", champion.home, "campaign", "export", planned, "--out", out) == 0
     ids = set(pl.read_parquet(planned / "assignments.parquet")["customer_id"].to_list())
     text = (out / "assignments.csv").read_text()
     assert not any(one in text for one in ids)
     assert "exported" in capsys.readouterr().err
-    assert (champion.home / "campaign_exports.jsonl").read_text().count(str(out)) == 1
+    lines = [json.loads(line) for line in (champion.home / "campaign_exports.jsonl").read_text().splitlines()]
+    assert [line["by"] for line in lines if line.get("out") == str(out)] == ["ann"]
     assert run("--home", champion.home, "campaign", "replay", out / "manifest.json") == 1
     assert "export" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("scope", "says", "by"),
+    [(None, "needs a token with the scope campaigns:export", "unknown"), ("campaigns:write", "lacks the scope", "ann")],
+)
+def test_export_without_the_scope_is_refused_and_logged(
+    champion: TrainedBank,
+    planned: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    scope: str | None,
+    says: str,
+    by: str,
+) -> None:
+    held = () if scope is None else ("--token", exporters_token(champion.home, scope))
+    out = tmp_path / "out"
+    assert run("--home", champion.home, "campaign", "export", planned, "--out", out, *held) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert says in told
+    assert "recsys token --service NAME --scope campaigns:export" in told
+    assert not out.exists()
+    last = json.loads((champion.home / "campaign_exports.jsonl").read_text().splitlines()[-1])
+    assert (last["plan"], last["by"]) == (str(planned), by)
+    assert "refused_at" in last

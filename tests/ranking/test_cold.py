@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from scipy import sparse
+from scipy.stats import rankdata
 
 from recsys.ranking.boosted import BoostedConfig, BoostedRanker, RankingRows
-from recsys.ranking.cold import ColdConfig, ColdRanker, ColdTables, had_products
+from recsys.ranking.cold import ColdConfig, ColdRanker, ColdTables, had_products, shares
 from recsys.ranking.tables import ContentTables
 from tests.ranking.worlds import unit_rows
 
@@ -40,7 +41,7 @@ class World:
         label = self.matrix[:, drilled.cold].ravel()
         rows = RankingRows(values.reshape(len(label), -1), label, np.zeros(len(label), np.int64))
         model = BoostedRanker.fit(rows, BoostedConfig(rounds=60, min_rows_in_leaf=20))
-        return ColdRanker(self.tables(), model, ColdConfig(rounds=60, features=tuple(names)))
+        return ColdRanker(self.tables(), [model], ColdConfig(rounds=60, models=1, features=tuple(names)))
 
     def ever(self) -> np.ndarray:
         """[U, K] the known products that each customer took up, -1 = none."""
@@ -81,13 +82,50 @@ def test_carry_is_kernel_ridge_regression(world: World) -> None:
     """The guess for a customer is the closed form y K (K + I)^-1 of his row of the matrix, with the linear kernel."""
     tables = world.tables()
     text, labels = world.content.vectors["text"], world.content.labels.toarray()
-    numbers = np.nan_to_num(world.content.numbers)
-    kernel = text @ text.T + 0.3 * labels @ labels.T + np.exp(-((numbers - numbers.T) ** 2) / (2 * 0.45**2))
+    numbers = np.nan_to_num(shares(world.content.numbers), nan=0.5)
+    kernel = text @ text.T + 0.3 * labels @ labels.T + np.exp(-((numbers - numbers.T) ** 2) / (2 * 0.1**2))
     known = kernel[np.ix_(world.warm, world.warm)]
     expected = (
         world.matrix[:, world.warm] @ np.linalg.inv(known + np.eye(WARM)) @ kernel[np.ix_(world.warm, world.cold)]
     )
     np.testing.assert_allclose(world.matrix[:, world.warm] @ tables.carry["linear"], expected, atol=1e-3)
+
+
+def test_shares_are_mid_ranks_and_do_not_heed_the_scale() -> None:
+    numbers = np.random.default_rng(3).integers(0, 9, (50, 2)).astype(np.float32)
+    expected = (rankdata(numbers, axis=0) - 0.5) / len(numbers)
+    np.testing.assert_allclose(shares(numbers), expected, atol=1e-6)
+    np.testing.assert_array_equal(shares(np.exp(numbers)), shares(numbers))
+    numbers[7, 0] = np.nan
+    assert np.isnan(shares(numbers)[7, 0])
+    assert np.isfinite(shares(numbers)).sum() == numbers.size - 1
+
+
+def test_around_counts_what_a_customer_had_near_the_number(world: World) -> None:
+    """One who had only the products with the lowest numbers, one who had them all, and one who had nothing."""
+    tables = world.tables()
+    number = tables.numbers[:, 0]
+    had = np.zeros((3, PRODUCTS), np.float32)
+    had[0, : len(tables.warm)] = number[: len(tables.warm)] < 0.2
+    had[1, : len(tables.warm)] = 1
+    names, values = tables.features(had)
+    low, high = number[tables.cold] < 0.15, number[tables.cold] > 0.5
+    for width in (0.02, 0.06):
+        around = values[:, :, names.index(f"number_0_around_{width}")]
+        assert (around[0, low] > 2).all()
+        assert (around[0, high] < 0.01).all()
+        np.testing.assert_allclose(around[1], 1, atol=0.05)  # the one without a number counts in the whole only
+        assert (around[2] == 0).all()
+
+
+def test_a_product_without_a_number_is_near_nobody(world: World) -> None:
+    numbers = world.content.numbers.copy()
+    numbers[world.cold[2]] = np.nan
+    tables = ColdTables.fit(world.content._replace(numbers=numbers), world.matrix, world.warm, world.cold)
+    names, values = tables.features(had_products(world.ever(), PRODUCTS))
+    around = values[:, :, names.index("number_0_around_0.02")]
+    assert np.isnan(around[:, 2]).all()
+    assert np.isfinite(np.delete(around, 2, axis=1)).all()
 
 
 def test_reorder_hands_out_the_same_scores_and_touches_nothing_else(world: World, ranker: ColdRanker) -> None:

@@ -7,6 +7,7 @@ import pytest
 from recsys.errors import ModelError
 from recsys.ranking.boosted import BoostedConfig, BoostedRanker, RankingRows
 from recsys.ranking.forest import MOST_LEAVES, Forest, Parts
+from recsys.ranking.forest_loop import FEW
 
 CUSTOMERS, PRODUCTS = 30, 40
 WIDTHS = 6, 4, 9
@@ -72,6 +73,19 @@ def test_predict_is_lightgbms_bit_by_bit(settings: dict[str, object], missing: f
         assert len(np.unique(want)) > 1
         assert np.array_equal(forest.predict(asked, rounds), want)
         assert np.array_equal(forest.predict(Parts.of_rows(rows), rounds), want)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.1])
+def test_predict_of_a_few_pairs_of_each_customer_is_lightgbms_bit_by_bit(missing: float) -> None:
+    """They are asked about one by one."""
+    booster, asked = fit(draw_parts(0, missing)), draw_parts(1)
+    forest = Forest.parse(booster.model_to_string())
+    assert forest is not None
+    first = np.unique(asked.customer, return_index=True)[1]
+    few = np.unique(np.concatenate([first, np.minimum(first + 1, len(asked.customer) - 1)]))
+    some = asked._replace(pairs=asked.pairs[:, few], customer=asked.customer[few], product=asked.product[few])
+    assert np.bincount(some.customer).max() < FEW < np.bincount(asked.customer).max()
+    assert np.array_equal(forest.predict(some), by_lightgbm(booster, asked.rows()[few]))
 
 
 def test_predict_at_the_thresholds_themselves_is_lightgbms() -> None:

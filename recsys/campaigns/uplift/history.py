@@ -7,8 +7,9 @@ that the drawing looked at; rows that are not treated are thinned, and the prope
 (Elkan 2001, theorem 2), so 1 / propensity weights it back to a fair trial.
 """
 
+import numpy as np
 import polars as pl
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from recsys.config import BaseConfig
 from recsys.schema import CUSTOMER_ID, EVENT_TIMESTAMP, EVENT_TYPE, PRODUCT_ID, EventType
@@ -28,6 +29,9 @@ class HistoryConfig(BaseConfig):
     """Columns on which the drawing depended."""
     period_days: int = Field(default=30, ge=1)
     """Length of a `period`: who may be shown what changes with time, and with it the chance of being drawn."""
+    cuts: tuple[AwareDatetime, ...] = ()
+    """Instants at which a new period begins: what is learned from and what is compared on must each be a fair trial,
+    and a product that comes on sale or sells out inside a period is drawn unevenly in its halves."""
     least_rows: int = Field(default=40, ge=2)
     """Rows of a stratum below which its share of treated says too little."""
     controls_per_treated: float = Field(default=2.0, gt=0)
@@ -108,10 +112,16 @@ def _open_pairs(drawn: pl.DataFrame, events: pl.DataFrame, config: HistoryConfig
         .join(hits, on=["request_id", PRODUCT_ID], how="left")
         .with_columns(
             pl.col(TREATED).fill_null(value=False),
-            (pl.col(AT).dt.epoch("d") // config.period_days).cast(pl.String).alias(PERIOD),
+            _period(config).alias(PERIOD),
         )
         .drop("applied", "first_shown", "dismissed", "last_shown")
     )
+
+
+def _period(config: HistoryConfig) -> pl.Expr:
+    """The number of the period, with how many of the cuts came before."""
+    passed = sum((pl.col(AT) >= cut for cut in config.cuts), start=pl.lit(0))
+    return pl.format("{}/{}", pl.col(AT).dt.epoch("d") // config.period_days, passed)
 
 
 def _with_outcome(rows: pl.DataFrame, applications: pl.DataFrame, days: int) -> pl.DataFrame:
@@ -136,8 +146,9 @@ def _thinned(rows: pl.DataFrame, config: HistoryConfig) -> pl.DataFrame:
     treated, others = int(rows[TREATED].sum()), int((~rows[TREATED]).sum())
     keep = min(1.0, config.controls_per_treated * treated / max(others, 1))
     rows = rows.sort(AT, "request_id", PRODUCT_ID)
-    chance = rows.select("request_id", PRODUCT_ID).hash_rows(seed=config.seed) / 2**64
-    kept = rows.filter(pl.col(TREATED) | (chance < keep))
+    # no hash of the row: polars' hash of two columns keeps far more of some products than of others
+    chance = np.random.default_rng(config.seed).random(len(rows))
+    kept = rows.filter(pl.col(TREATED) | (pl.Series(chance) < keep))
     share = int((~kept[TREATED]).sum()) / max(others, 1)  # what was kept, which is not quite what was meant to be
     of_thinned = pl.col(PROPENSITY) / (pl.col(PROPENSITY) + share * (1 - pl.col(PROPENSITY)))
     names = list(_schema(config))
