@@ -1,9 +1,10 @@
 """The HTTP service."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -96,7 +97,7 @@ def create_app(
         await services.tokens.start()
         services.ingestor.apply_all_pending()
         ready()
-        async with reloading(services.reloader, settings.reload_seconds), releasing(services):
+        async with reloading(services.reloader, settings.reload_seconds), _meanwhile(release_forever(services)):
             yield
         services.workshop.runner.close()
         await services.limiter.close()
@@ -147,19 +148,14 @@ async def reloading(reloader: Reloader | None, seconds: float) -> AsyncIterator[
     if reloader is None or not seconds:
         yield
         return
-    task = asyncio.create_task(poll_forever(reloader, seconds))
-    try:
+    async with _meanwhile(poll_forever(reloader, seconds)):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 @asynccontextmanager
-async def releasing(services: Services) -> AsyncIterator[None]:
-    """Takes in meanwhile the events whose decision has turned up."""
-    task = asyncio.create_task(release_forever(services))
+async def _meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Works beside what is done in it, and stops with it."""
+    task = asyncio.create_task(work)
     try:
         yield
     finally:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from recsys.config import read_yaml
+from recsys.policy.facts import primary
+from serving.languages import wanted_ranges
 
 LANGUAGES: Final[Mapping[str, str]] = {"en": "English", "zh": "中文"}
 """Code to the name that the language has for itself."""
@@ -38,17 +40,4 @@ def choose_language(asked: str | None, accepted: str | None) -> str:
     """
     if asked is not None and asked in LANGUAGES:
         return asked
-    wanted = sorted(_ranges(accepted or ""), key=lambda pair: -pair[1])
-    return next((code for code, weight in wanted if weight > 0 and code in LANGUAGES), DEFAULT)
-
-
-def _ranges(header: str) -> list[tuple[str, float]]:
-    """Primary language and weight of every range; one that is malformed counts as not sent."""
-    found = []
-    for part in header.split(","):
-        tag, _, weight = part.strip().partition(";q=")
-        try:
-            found.append((tag.split("-")[0].lower(), float(weight or 1)))
-        except ValueError:
-            continue
-    return found
+    return next((primary(tag) for tag in wanted_ranges(accepted) if primary(tag) in LANGUAGES), DEFAULT)

@@ -398,6 +398,14 @@ def test_server_bad_events_are_refused_one_by_one(live: Live, known: Iterator[st
     ]
 
 
+def test_server_process_has_loaded_nothing_that_only_training_needs(live: Live) -> None:
+    """The libraries that a process has mapped; each of these costs some ten MB of every worker, and seconds."""
+    mapped = Path(f"/proc/{live.server.pid}/maps").read_text()
+    assert "libtorch_cpu" in mapped
+    for name in ("fbgemm", "lightgbm", "_duckdb", "sklearn", "highspy"):
+        assert name not in mapped, name
+
+
 def test_server_health_says_what_is_served(live: Live, trained: TrainedBank) -> None:
     assert live.client.get("/livez").json()["status"] == "alive"
     ready = live.client.get("/readyz").json()
