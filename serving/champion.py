@@ -74,6 +74,14 @@ class ChampionSource:
         self._kept.keep(found)
         return model
 
+    def files(self, version: str) -> tuple[tuple[str, Stamp], ...] | None:
+        """Names and stamps of a version's files; None where nobody says which they are."""
+        try:
+            folder = find_champion(self._home, version).folder
+            return tuple((path.name, _stamp(path)) for path in sorted(folder.rglob("*")))
+        except (ModelError, OSError):
+            return None
+
     def load_champion(self) -> ServedModel:
         """What a start serves: the champion, or the one that served last where the champion cannot be loaded.
 

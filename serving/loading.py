@@ -93,6 +93,9 @@ class ModelSource(Protocol):
     def load(self, version: str) -> ServedModel:
         """A version, checked and warm. Raises whatever is wrong with it."""
 
+    def files(self, version: str) -> object:
+        """Equal as long as a version's files are what they were; never raises."""
+
     def policy(self, name: PolicyName) -> PolicyPack | None:
         """The pack of that name where its file has changed since the last call; None: it has not.
 

@@ -15,7 +15,8 @@ from serving.models import ModelHolder
 
 LOGGER = logging.getLogger("recsys.serving")
 RETRY_SECONDS: Final = 30.0
-"""When a champion that was refused is tried again: loading it costs what a start does, and files may come back."""
+"""When a champion that was refused is tried again though its files are what they were: loading it costs what a start
+does. One whose files changed is tried at the next look."""
 
 
 class Part(StrEnum):
@@ -35,6 +36,8 @@ class Refusal(NamedTuple):
     """The kind of failure; the log has the words, which may name paths."""
     since: float
     """On the reloader's timer."""
+    files: object = None
+    """Of the model, as they were."""
 
 
 class Reloader:
@@ -95,11 +98,12 @@ class Reloader:
         self._accept(Part.REGISTRY)
         if version == self._models.current.registry_version:
             self._accept(Part.MODEL)
-        elif self._may_try(Part.MODEL, what := f"champion {version}"):
+        elif self._may_try(Part.MODEL, what := f"champion {version}", lambda: self._source.files(version)):
+            files = self._source.files(version)  # before it is read: what comes back meanwhile is seen the next time
             try:
                 self._swap(self._source.load(version), Part.MODEL)
             except Exception as error:  # whatever is wrong with a bundle: the one that is served stays
-                self._refuse(Part.MODEL, what, error)
+                self._refuse(Part.MODEL, what, error, files)
             else:
                 self._accept(Part.MODEL)
 
@@ -117,9 +121,11 @@ class Reloader:
         except Exception as error:  # whatever is wrong with an item: what is served stays, without those that changed
             self._refuse(Part.CATALOGUE, what, error)
 
-    def _may_try(self, part: Part, what: str) -> bool:
+    def _may_try(self, part: Part, what: str, files: Callable[[], object] = lambda: None) -> bool:
         before = self._refusals.get(part)
-        return before is None or before.what != what or self._timer() - before.since >= RETRY_SECONDS
+        if before is None or before.what != what or self._timer() - before.since >= RETRY_SECONDS:
+            return True
+        return files() != before.files
 
     def _swap(self, model: ServedModel, part: Part) -> None:
         self._models.swap(model)
@@ -130,8 +136,8 @@ class Reloader:
         self._refusals.pop(part, None)
         self._metrics.reload_refused.labels(part).set(0)
 
-    def _refuse(self, part: Part, what: str, error: Exception) -> None:
-        refusal, before = Refusal(what, type(error).__name__, self._timer()), self._refusals.get(part)
+    def _refuse(self, part: Part, what: str, error: Exception, files: object = None) -> None:
+        refusal, before = Refusal(what, type(error).__name__, self._timer(), files), self._refusals.get(part)
         if before is None or before.what != what:  # said once, not at every poll
             LOGGER.error("%s is refused: %s", what, error)
         self._refusals[part] = refusal

@@ -69,6 +69,9 @@ class MemorySource:
     def catalogue(self) -> int:
         return 0
 
+    def files(self, version: str) -> object:
+        return None
+
     def policy(self, name: PolicyName) -> PolicyPack | None:
         pack, self.pack = self.pack, None
         if isinstance(pack, ConfigError):
@@ -251,6 +254,31 @@ def test_reload_of_a_real_registry_under_load(
             assert body["versions"]["model"].endswith(f"@{second}")
         _crown(home, first)
         until(lambda: served(service).endswith(f"@{first}"))
+
+
+def test_champion_whose_file_comes_back_is_taken_at_the_next_look(
+    governed: Governed, register: Callable[..., RegisteredVersion]
+) -> None:
+    """Real MLflow and real files, under a clock that stands still: no waiting for the time of the next try."""
+    home = governed.home.path
+    first, second = (register(passed=False).version for _ in range(2))
+    source, metrics = ChampionSource(home, OnlineFeatures(home).schema_hash), Metrics()
+    models = ModelHolder(source.load(first), metrics)
+    reloader = Reloader(models, source, metrics, timer=lambda: 0.0)
+    weights = next(_bundle(home, second).glob("weights*"))
+    away = weights.rename(weights.with_name("away"))
+    _crown(home, second)
+    for _ in range(2):
+        reloader.poll()
+        assert models.current.registry_version == first
+        assert f"champion {second} was refused" in (reloader.detail or "")
+    assert metrics.registry.get_sample_value("recsys_reload_refused", {"part": "model"}) == 1
+    assert metrics.registry.get_sample_value("recsys_reloads_total", {"part": "model", "result": "refused"}) == 1
+    away.rename(weights)
+    reloader.poll()
+    assert models.current.registry_version == second
+    assert reloader.detail is None
+    assert metrics.registry.get_sample_value("recsys_reload_refused", {"part": "model"}) == 0
 
 
 def test_source_other_features_are_refused(governed: Governed, register: Callable[..., RegisteredVersion]) -> None:
