@@ -64,8 +64,12 @@ class BankCustomers(DatasetCustomers):
             why = "the history's trials are about applications, and this campaign is about clicks"
             uplift = uplift._replace(method="propensity", reason=why, predict=None)
         worth = conversions_per_response(self.dataset, EventType.APPLY, self.as_of)
+        response = self.bundle.response
         return found._replace(
-            uplift=uplift, conversions_per_application=worth, by_responses=self.bundle.response is not None
+            uplift=uplift,
+            conversions_per_application=worth,
+            by_responses=response is not None,
+            blended=response is not None and response.config.blend is not None,
         )
 
     def groups(self, customers: Sequence[str]) -> list[Groups]:

@@ -94,8 +94,9 @@ def _method(planned: Planned) -> dict[str, Any]:
 
 def _why_propensity(history: History, wanted: str) -> str:
     share = history.share
+    blended = ", blended with the champion's ranking," if history.blended else ""
     why = (
-        "ranked by the response model's probability that a conversion follows from the contact itself"
+        f"ranked by the response model's probability{blended} that a conversion follows from the contact itself"
         if history.by_responses
         else f"ranked by the probability of `{wanted}` after a contact"
     )

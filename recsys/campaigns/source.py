@@ -56,6 +56,8 @@ class History(NamedTuple):
     conversions_per_application: float = 1.0
     by_responses: bool = False
     """Whether the champion has a response model, by which contacts are valued then."""
+    blended: bool = False
+    """Whether the champion's ranking has a say in it."""
 
 
 class Groups(NamedTuple):

@@ -1,9 +1,9 @@
 """What a contact is expected to add, in conversions: by uplift, by the response model, or by the curve and the arms.
 
-A learner of uplift is asked where it surely ranks better than propensity does. Else the response model says how likely
-it is that a conversion follows from the contact itself. Where the champion has no such model, or knows nothing of the
-customer, it is the chance of any response after an impression, times the share of responses that the arms say contact
-brings.
+A learner of uplift is asked where it surely ranks better than propensity does. Else the response model, with the
+champion's ranking where that helps, says how likely it is that a conversion follows from the contact itself. Where the
+champion has no such model, or knows nothing of the customer, it is the chance of any response after an impression,
+times the share of responses that the arms say contact brings.
 """
 
 from collections.abc import Sequence

@@ -84,7 +84,8 @@ def test_plan_with_composed_copy_says_what_the_writer_was_not_believed(
     assert rewrites["accepted"] > 0
     assert rewrites["reasons"]["claim"] == rewrites["rejected"] > 0
     said = " ".join(capsys.readouterr().err.split())
-    assert f"the language model rewrote {rewrites['accepted']}; {rewrites['rejected']} refused (claim" in said
+    assert f"the language model rewrote {rewrites['accepted']}; {rewrites['rejected']} refused (" in said
+    assert f"claim {rewrites['rejected']}" in said
     variants = json.loads((out / "variants.json").read_text())
     assert {one["source"] for one in variants} == {"model", "template"}
     assert not any("Guaranteed" in one["body"] for one in variants)

@@ -10,6 +10,7 @@ from recsys.bundle import SELECTION, Bundle
 from recsys.data.contract import Dataset
 from recsys.data.splits import resolve_split
 from recsys.features.spec import FeatureManifest
+from recsys.ranking.blend import Blend
 from recsys.ranking.response_features import Exposed
 from recsys.recommender import Recommender
 from recsys.schema import Kind
@@ -17,6 +18,7 @@ from serving.loading import find_champion
 from tests.end_to_end.conftest import TrainedBank
 from training.dataset import Catalogue, load_catalogue
 from training.exposures import Exposures, read_exposures
+from training.response import Read
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +110,47 @@ def test_serving_reads_what_training_read(trained: TrainedBank, catalogue: Catal
     assert (np.abs(alone - together) < 1e-6).mean() > 0.95
     assert ((together > 0) & (together < 1)).all()
     assert (np.diff(together, axis=1) <= 0).all()
+
+
+def test_ranking_has_its_say_in_what_follows_a_contact(
+    trained: TrainedBank, catalogue: Catalogue, bundle: Bundle
+) -> None:
+    told = trained.result["evaluation"]["response"]["blend"]
+    assert told["applications"] > 0
+    assert ("blend" in told) == (told["loss_blend"] < told["loss_response_model"])
+    exposures = _read(trained, catalogue).requests(0, 40)
+    recommender = Recommender(bundle)
+    assert bundle.response is not None
+    states = recommender.encode_columns(exposures.columns.to_dict(), exposures.now, exposures.channel)
+    exposed = _exposed(recommender, exposures)
+    ranked = recommender.score(states, Kind.PRODUCTS)
+    plain = recommender.responses(states, exposed)
+    blend = Blend(constant=0.5, response=0.6, ranker=0.3, tower=0.4, converts=0.6)
+    bundle.response.config = bundle.response.config.model_copy(update={"blend": blend})
+    try:
+        blended = recommender.responses(states, exposed)
+        np.testing.assert_array_equal(blended, recommender.responses(states, exposed, ranked))
+        better = recommender.responses(states, exposed, ranked + 1)
+    finally:
+        bundle.response.config = bundle.response.config.model_copy(update={"blend": None})
+    assert (blended[:, 0] == plain[:, 0]).all()
+    assert (blended[:, 1] != plain[:, 1]).any()
+    free = blended[:, 1] < blended[:, 0] - 1e-9  # an application is no likelier than the click before it
+    assert (better[free, 1] > blended[free, 1]).all()
+
+
+def test_clicked_exposures_beyond_the_draw_teach_only_what_follows_a_click(
+    trained: TrainedBank, catalogue: Catalogue
+) -> None:
+    dataset = Dataset.open(trained.data)
+    few = read_exposures(dataset, trained.home, catalogue, (None, None), 2000, 10**9)
+    drawn, whole = _read(trained, catalogue, most=2000), _read(trained, catalogue)
+    assert few.drawn.sum() == len(drawn)
+    assert few.outcomes[:, 0].sum() == whole.outcomes[:, 0].sum()
+    assert few.outcomes[~few.drawn, 0].all()
+    counts = Read(few, ("position",), few.position[:, None]).rows("input").counts
+    assert not counts[~few.drawn, 0].any()
+    assert counts[~few.drawn, 1].any()
 
 
 def test_creatives_are_reordered_among_those_allowed_only(

@@ -128,6 +128,21 @@ def test_a_product_without_a_number_is_near_nobody(world: World) -> None:
     assert np.isfinite(np.delete(around, 2, axis=1)).all()
 
 
+def test_score_is_the_mean_of_the_models(world: World, ranker: ColdRanker) -> None:
+    tables, config, ever = ranker.tables, ranker.config, world.ever()[:20]
+    names, values = tables.features(had_products(ever, PRODUCTS))
+    rows = values.reshape(-1, len(names))
+    rng = np.random.default_rng(5)
+    other = BoostedRanker.fit(
+        RankingRows(rows, rng.integers(0, 2, len(rows)).astype(np.float32), np.zeros(len(rows), np.int64)),
+        BoostedConfig(rounds=60, min_rows_in_leaf=5),
+    )
+    alone = [ColdRanker(tables, [model], config).score(ever) for model in (*ranker.models, other)]
+    assert not np.allclose(*alone)
+    both = ColdRanker(tables, [*ranker.models, other], config.model_copy(update={"models": 2})).score(ever)
+    np.testing.assert_allclose(both, np.mean(alone, axis=0), rtol=1e-5, atol=1e-6)
+
+
 def test_reorder_hands_out_the_same_scores_and_touches_nothing_else(world: World, ranker: ColdRanker) -> None:
     rng = np.random.default_rng(1)
     scores = rng.standard_normal((CUSTOMERS, PRODUCTS)).astype(np.float32)

@@ -247,7 +247,8 @@ class TestNewProducts:
             np.ones((products, 1), np.float32),
         )
         trees = BoostedConfig(rounds=20, min_rows_in_leaf=5)
-        ranker = fit_ranker(content, csr_array(matrix), ColdRecipe(folds=2, trees=trees))
+        ranker = fit_ranker(content, csr_array(matrix), ColdRecipe(folds=2, models=3, trees=trees))
+        assert len({model.text for model in ranker.models}) == 3  # each has seen folds of its own
         with_cold(bundle, ranker).save(tmp_path / "bundle")
         back = Bundle.load(tmp_path / "bundle")
         assert back.cold is not None
