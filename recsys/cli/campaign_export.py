@@ -28,14 +28,14 @@ def export(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Export a plan under pseudonyms, with a manifest of sha256, where a token's scope allows it.
+    """Export a plan under pseudonyms, with a manifest of sha256, where the scope campaigns:export allows it.
 
-    No customer id, no salt and no cell that a spreadsheet would run is in it. Who took it, and who tried without the
-    scope, is in the home's campaign_exports.jsonl.
-
-    Example: RECSYS_TOKEN=$(recsys token --service ann --scope campaigns:export) recsys campaign export plan --out there
+    No customer id, no salt and no cell that a spreadsheet would run is in it. In production a token with the scope is
+    needed, in local mode none. Who took it, and who tried without the scope, is in the home's campaign_exports.jsonl.
 
     Example: recsys campaign export plan --out for-the-agency --format csv
+
+    Example: RECSYS_TOKEN=$(recsys token --service ann --scope campaigns:export) recsys campaign export plan --out there
     """
     from recsys.campaigns.export import FORMATS
     from recsys.cli.campaign_bank import open_desk
@@ -62,11 +62,12 @@ def _authorised(settings: "Settings", token: str | None, plan: Path) -> str:
     from datetime import UTC, datetime
 
     from recsys.campaigns.export_log import log_refusal
+    from recsys.cli.people import local_user
     from serving.auth.staff import RefusedError, authorise
     from serving.tokens import CAMPAIGNS_EXPORT
 
     try:
-        return authorise(settings, token, CAMPAIGNS_EXPORT).subject
+        return authorise(settings, token, CAMPAIGNS_EXPORT, local_user()).subject
     except RefusedError as error:
         log_refusal(settings.home, plan, error.by, str(error), datetime.now(UTC))
         raise

@@ -28,7 +28,7 @@ class People(NamedTuple):
     @classmethod
     def of_process(cls, trainer: str | None = None, approver: str | None = None) -> "People":
         """With the operating system's user as the trainer where none is named."""
-        return cls(trainer if trainer and trainer.strip() else _user(), approver)
+        return cls(trainer if trainer and trainer.strip() else local_user(), approver)
 
 
 def sign(home: Home, dataset: Dataset, config: "TrainConfig", people: People) -> "Signatures":
@@ -46,7 +46,7 @@ def sign(home: Home, dataset: Dataset, config: "TrainConfig", people: People) ->
     return Signatures(people.trainer, people.approver, needed).checked()
 
 
-def _user() -> str:
+def local_user() -> str:
     """The user's name; in a container that has none, his number."""
     try:
         return getpass.getuser()

@@ -19,6 +19,7 @@ from recsys.campaigns.brief import Brief
 from recsys.campaigns.holdouts import CAMPAIGN, GLOBAL, NONE, hold_out
 from recsys.campaigns.plan_files import assignment_hash
 from recsys.campaigns.planner import read_audience
+from recsys.cli.people import local_user
 from recsys.data.contract import Dataset
 from tests.end_to_end.conftest import BUDGET, Planning, TrainedBank, exporters_token, run
 from training.campaign import BankCustomers
@@ -232,26 +233,22 @@ def test_export_by_command_line_is_logged_and_cannot_be_replayed(
     assert "export" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("scope", "says", "by"),
-    [(None, "needs a token with the scope campaigns:export", "unknown"), ("campaigns:write", "lacks the scope", "ann")],
-)
-def test_export_without_the_scope_is_refused_and_logged(
-    champion: TrainedBank,
-    planned: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    scope: str | None,
-    says: str,
-    by: str,
-) -> None:
-    held = () if scope is None else ("--token", exporters_token(champion.home, scope))
+def test_export_in_local_mode_is_the_users_of_the_machine(champion: TrainedBank, planned: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert run("--home", champion.home, "campaign", "export", planned, "--out", out, *held) == 1
+    assert run("--home", champion.home, "campaign", "export", planned, "--out", out) == 0
+    last = json.loads((champion.home / "campaign_exports.jsonl").read_text().splitlines()[-1])
+    assert (last["out"], last["by"]) == (str(out), local_user())
+
+
+def test_export_with_a_token_without_the_scope_is_refused_and_logged(
+    champion: TrainedBank, planned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held, out = exporters_token(champion.home, "campaigns:write"), tmp_path / "out"
+    assert run("--home", champion.home, "campaign", "export", planned, "--out", out, "--token", held) == 1
     told = " ".join(capsys.readouterr().err.split())
-    assert says in told
+    assert "lacks the scope" in told
     assert "recsys token --service NAME --scope campaigns:export" in told
     assert not out.exists()
     last = json.loads((champion.home / "campaign_exports.jsonl").read_text().splitlines()[-1])
-    assert (last["plan"], last["by"]) == (str(planned), by)
+    assert (last["plan"], last["by"]) == (str(planned), "ann")
     assert "refused_at" in last
