@@ -150,11 +150,13 @@ class Home:
 
 
 def read_ids(path: Path) -> list[str]:
-    """Ids of a text file, one a line; blank lines are skipped, an id that comes twice counts once.
+    """Ids of a text file, one a line, or of a parquet file's only column of ids; one that comes twice counts once.
 
     Raises:
         HomeError: the file cannot be read or names nobody.
     """
+    if path.suffix == ".parquet":
+        return _parquet_ids(path)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -162,4 +164,21 @@ def read_ids(path: Path) -> list[str]:
     ids = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if not ids:
         raise HomeError(f"{path}: holds no id; write one id a line")
+    return ids
+
+
+def _parquet_ids(path: Path) -> list[str]:
+    from polars import String, read_parquet
+    from polars.exceptions import PolarsError
+
+    try:
+        frame = read_parquet(path)
+    except (OSError, PolarsError) as error:
+        raise HomeError(f"{path}: cannot be read as a parquet file of ids: {error}") from error
+    names = [name for name in frame.columns if name.endswith("_id")]
+    if len(names) != 1:
+        raise HomeError(f"{path}: needs one column of ids, such as product_id; it has {', '.join(names) or 'none'}")
+    ids = frame[names[0]].drop_nulls().cast(String).unique(maintain_order=True).to_list()
+    if not ids:
+        raise HomeError(f"{path}: holds no id")
     return ids

@@ -215,11 +215,11 @@ def recommend(
     context: typer.Context,
     directory: DatasetArgument,
     out: Annotated[Path, typer.Option("--out", help="The parquet file to write.")],
-    customers: Annotated[str, typer.Option(help="`all`, or a text file of ids, one a line.")] = "all",
+    customers: Annotated[str, typer.Option(help="`all`, or a file of ids: text, one a line, or parquet.")] = "all",
     kind: Annotated[Kind, typer.Option(help="What to rank.")] = Kind.PRODUCTS,
     k: Annotated[int, typer.Option(min=1, help="How many for each customer.")] = 10,
     candidates: Annotated[
-        Path | None, typer.Option(help="A text file of ids: the only items that may be recommended.")
+        Path | None, typer.Option(help="A file of ids (text or parquet): the only items allowed.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

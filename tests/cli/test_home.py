@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from recsys.errors import ConfigError, HomeError
@@ -86,6 +87,22 @@ def test_read_ids_skips_blanks_and_repeats_and_keeps_the_order(tmp_path: Path) -
     file = tmp_path / "ids.txt"
     file.write_text(" b \n\na\nb\r\n")
     assert read_ids(file) == ["b", "a"]
+
+
+def test_read_ids_of_a_parquet_file_are_those_of_its_only_column_of_ids(tmp_path: Path) -> None:
+    file = tmp_path / "ids.parquet"
+    pl.DataFrame({"product_id": [7, None, 3, 7], "name": ["a", "b", "c", "d"]}).write_parquet(file)
+    assert read_ids(file) == ["7", "3"]
+    pl.DataFrame({"product_id": ["a"], "customer_id": ["b"]}).write_parquet(file)
+    with pytest.raises(HomeError, match="needs one column of ids, such as product_id; it has product_id, customer_id"):
+        read_ids(file)
+    pl.DataFrame({"product_id": []}, schema={"product_id": pl.String}).write_parquet(file)
+    with pytest.raises(HomeError, match="holds no id"):
+        read_ids(file)
+    for name in ("text.parquet", "missing.parquet"):
+        (tmp_path / "text.parquet").write_text("a")
+        with pytest.raises(HomeError, match="cannot be read as a parquet file of ids"):
+            read_ids(tmp_path / name)
 
 
 def test_read_ids_that_cannot_be_read_or_names_nobody_is_refused(tmp_path: Path) -> None:
