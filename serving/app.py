@@ -121,15 +121,20 @@ def create_app(
     app.state.deprecations = DEPRECATIONS
     protect(app, settings, metrics, tracer)
     install_problem_handlers(app)
+    add_routes(app, settings)
+    if docs:
+        install_reference(app)
+    return app
+
+
+def add_routes(app: FastAPI, settings: Settings) -> None:
+    """The API, the pages, and what these are drawn with."""
     for module in (recommendations, decisions, events, consents, catalogue, catalogue_reads, campaigns, audit, health):
         app.include_router(module.router)
     for router in page.LOCAL if settings.mode is Mode.LOCAL else page.PRODUCTION:
         app.include_router(router)
     install_studio(app, settings)
-    if docs:
-        install_reference(app)
     app.mount(ASSETS, static_files())
-    return app
 
 
 def protect(app: FastAPI, settings: Settings, metrics: Metrics, tracer: Tracer) -> None:

@@ -48,7 +48,7 @@ class SlowProxy:
         while True:
             try:
                 near, _ = self._listener.accept()
-            except OSError:
+            except OSError:  # the listener was closed: the proxy's end
                 return
             if self._cut:
                 near.close()
