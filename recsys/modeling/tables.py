@@ -4,6 +4,7 @@ TorchRec brings 120 MB and seconds of imports along, which a process that only s
 K keys.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -55,8 +56,10 @@ TableMaker = Callable[[Sequence[TableSize]], Tables]
 
 def torchrec_tables(sizes: Sequence[TableSize]) -> Tables:
     """TorchRec's collection, which trains, alone or sharded."""
-    from torchrec.modules.embedding_configs import EmbeddingBagConfig, PoolingType
-    from torchrec.modules.embedding_modules import EmbeddingBagCollection
+    with warnings.catch_warnings():  # TorchRec imports modules that its own libraries call deprecated
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from torchrec.modules.embedding_configs import EmbeddingBagConfig, PoolingType
+        from torchrec.modules.embedding_modules import EmbeddingBagCollection
 
     configs = [
         EmbeddingBagConfig(
