@@ -102,7 +102,7 @@ class Offers:
                 PRODUCT_ID: pl.Series(names[product], dtype=pl.String),
                 CONTENT_ID: pl.Series(ids[chosen], dtype=pl.String),
                 "channel": pl.Series([offer.channel], dtype=pl.String).new_from_index(0, len(row)),
-                "slot": pl.Series((customers.slot[row] + rank) % customers.slots, dtype=pl.Int32),
+                "slot": pl.Series((customers.slot[row] + rank) % customers.slots[row], dtype=pl.Int32),
                 "category": pl.Series(customers.source.products.category[product].astype(object), dtype=pl.String),
                 "segment": pl.Series(np.array(customers.segments, dtype=object)[row], dtype=pl.String),
                 "language": pl.Series(offer.facts.language[chosen].astype(object), dtype=pl.String),
@@ -164,13 +164,15 @@ class Reachable(NamedTuple):
     """By channel, [B, c]: the creatives that each may get."""
     slot: np.ndarray
     """[B] int64: the slot of each customer's first message."""
-    slots: int
+    slots: np.ndarray
+    """[B] int64: how many there are in his zone."""
     source: RuleSource
 
 
-def first_slots(customers: Sequence[str], brief: Brief, slots: int) -> np.ndarray:
-    """[B] int64: spreads the customers over the slots evenly, the same way every time."""
-    return np.array([int(draw(brief.salt, f"slot:{brief.campaign_id}", name) * slots) for name in customers], np.int64)
+def first_slots(customers: Sequence[str], brief: Brief, slots: np.ndarray) -> np.ndarray:
+    """[B] int64: spreads the customers over their slots evenly, the same way every time."""
+    draws = np.array([draw(brief.salt, f"slot:{brief.campaign_id}", name) for name in customers], np.float64)
+    return (draws * slots).astype(np.int64)
 
 
 def campaign_products(brief: Brief, source: RuleSource) -> np.ndarray:

@@ -82,7 +82,7 @@ def _walk(
     history = source.history(brief.objective)
     if progress and learning is not None:
         progress.advance(learning)
-    draft = Draft(Reach(Waterfall(len(audience), source.policy.rule_ids)), history, pl.DataFrame())
+    draft = Draft(Reach.of(audience, source), history, pl.DataFrame())
     task = progress.add_task("asking rules and model", total=len(audience)) if progress else None
     found = []
     for batch in batches(audience):
@@ -120,7 +120,9 @@ def _score(
     for offer in offers.channels:
         for column, product in enumerate(offer.facts.product):
             products[:, product] |= allowed[offer.channel][:, column]
-    slots = len(slot_times(brief, rows["time_zone"][0]))
+    zones = rows["time_zone"].to_list()
+    counts = {zone: len(slot_times(brief, zone)) for zone in set(zones)}
+    slots = np.array([counts[zone] for zone in zones], np.int64)
     reachable = Reachable(
         ids=ids,
         segments=rows["segment"].fill_null("").to_list(),

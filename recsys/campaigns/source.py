@@ -93,8 +93,8 @@ class RuleSource(Protocol):
     def taken(self) -> Mapping[str, int]:
         """How much of each limited product is gone."""
 
-    def facts(self, customers: Sequence[str]) -> CustomerFacts:
-        """What the rules know of B customers."""
+    def facts_of(self, audience: Sequence[str]) -> Callable[[Sequence[str]], CustomerFacts]:
+        """What the rules know of an audience, for B of its customers at a time; the nearer their ids, the quicker."""
 
 
 class CustomerSource(RuleSource, Protocol):

@@ -11,6 +11,7 @@ from recsys.data.splits import ORDER_TIMESTAMP, order_timestamps
 from recsys.errors import FeatureError, HomeError
 from recsys.features.attributes import vector_column
 from recsys.features.build import FeatureConfig, build_features
+from recsys.features.in_time import TablesInTime
 from recsys.features.spec import (
     MANIFEST_FILE,
     ColumnType,
@@ -126,6 +127,26 @@ def test_join_equals_polars_as_of_join(
     assert result.select(expected.columns).equals(expected)
     missing = expected[f"{view.name}__{AT}"].null_count()
     assert 2_000 < missing < 15_000
+
+
+@pytest.mark.parametrize("ranges", [1, 7])
+def test_reading_the_tables_themselves_gives_what_feasts_join_gives(
+    random_home: Path, moments: pl.DataFrame, ranges: int
+) -> None:
+    views = FeatureManifest.read(random_home / "features").views
+    tables = TablesInTime(random_home / "features", views)
+    parts = moments.sort(KEY).iter_slices(-(-len(moments) // ranges))
+    read = pl.concat([tables.join(part) for part in parts]).sort("row_id")
+    joined = join_features(random_home, moments, "recommender_v1")
+    assert read.equals(joined.drop(f"{view.name}__{AT}" for view in views))
+
+
+def test_reading_some_columns_only(random_home: Path, moments: pl.DataFrame) -> None:
+    views = FeatureManifest.read(random_home / "features").views
+    some = TablesInTime(random_home / "features", views, ["wide__ids", "narrow__x"]).join(moments.head(50))
+    assert some.columns == ["row_id", "narrow__x", "wide__ids"]
+    every = TablesInTime(random_home / "features", views).join(moments.head(50))
+    assert some.equals(every.select(some.columns))
 
 
 def test_join_several_moments_of_one_customer_and_time_all_come_back(random_home: Path) -> None:

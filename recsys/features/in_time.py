@@ -1,0 +1,97 @@
+"""Feature rows as they were known at given instants, read from the tables themselves.
+
+Training asks Feast (`training.point_in_time`), whose join knows definitions, ttl and created timestamps. Who looks at
+every customer of a bank at once reads the same tables here, a range of customers at a time: the tables are sorted by
+customer and time (`recsys.features.tables`), so that a range is a few row groups. A row of a view counts from its
+event_timestamp on, which is when it was created (`conform`), and as long as it is not older than the view's maximum.
+`tests/training/test_point_in_time.py` compares the two on random tables.
+"""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from recsys.errors import FeatureError
+from recsys.features.spec import AS_OF, FeatureView, feature_name
+from recsys.features.tables import table_path
+from recsys.schema import EVENT_TIMESTAMP
+
+ROW_ID: Final = "row_id"
+_MOMENT: Final = "moment"
+_MICROSECONDS_A_DAY: Final = 86_400_000_000
+
+
+class TablesInTime:
+    """The tables of some views of one entity.
+
+    Args:
+        folder: where they lie.
+        views: which; all of one entity.
+        columns: `<view>__<column>`, the only ones that are read; None: all.
+    """
+
+    def __init__(self, folder: Path, views: Sequence[FeatureView], columns: Collection[str] | None = None) -> None:
+        self._folder = folder
+        self._views = views
+        self._columns = {
+            view.name: [
+                column.name
+                for column in view.columns
+                if columns is None or feature_name(view.name, column.name) in columns
+            ]
+            for view in views
+        }
+
+    def join(self, entities: pl.DataFrame) -> pl.DataFrame:
+        """The features of each entity as they were known at its time.
+
+        Args:
+            entities: row_id (Int64, distinct), the entity key (String) and event_timestamp (Datetime us UTC), in any
+                order; the nearer their keys, the less is read.
+
+        Returns:
+            One row per row_id, in the order of row_id: row_id and `<view>__<column>`; null where there was no row.
+
+        Raises:
+            FeatureError: a table changed meanwhile.
+        """
+        ordered = entities.sort(ROW_ID)
+        result = ordered.select(ROW_ID)
+        for view in self._views:
+            if self._columns[view.name]:
+                result = result.hstack(self._join_view(view, ordered).get_columns())
+        return result
+
+    def _join_view(self, view: FeatureView, ordered: pl.DataFrame) -> pl.DataFrame:
+        """The view's columns, in the order of `ordered`."""
+        key = view.entity.value
+        table = pl.scan_parquet(table_path(self._folder, view.name))
+        near = table.filter(pl.col(key).is_between(pl.lit(ordered[key].min()), pl.lit(ordered[key].max())))
+        needed = _valid_rows(near.select(key, AS_OF), view, ordered)
+        wanted = needed.select(key, AS_OF).drop_nulls().unique().lazy()
+        names = self._columns[view.name]
+        rows = near.select(key, AS_OF, *names).join(wanted, on=[key, AS_OF], how="semi").collect(engine="streaming")
+        joined = needed.join(rows.with_columns(found=True), on=[key, AS_OF], how="left", maintain_order="left")
+        if joined["found"].null_count() != needed[AS_OF].null_count():
+            raise FeatureError(f"the table of {view.name} changed during the join: run it again")
+        return joined.select(pl.col(name).alias(feature_name(view.name, name)) for name in names)
+
+
+def _valid_rows(times: pl.LazyFrame, view: FeatureView, ordered: pl.DataFrame) -> pl.DataFrame:
+    """The key and AS_OF of the row that was valid for each entity, null where none was, in the order of `ordered`."""
+    key = view.entity.value
+    asked = ordered.select(ROW_ID, key, pl.col(EVENT_TIMESTAMP).dt.epoch("us").alias(_MOMENT))
+    newest = (
+        times.join(asked.lazy(), on=key)
+        .filter(pl.col(AS_OF) <= pl.col(_MOMENT))
+        .group_by(ROW_ID)
+        .agg(pl.col(AS_OF).max())
+        .collect(engine="streaming")
+    )
+    found = asked.join(newest, on=ROW_ID, how="left", maintain_order="left")
+    if view.max_age_days:
+        fresh = pl.col(_MOMENT) - pl.col(AS_OF) <= round(view.max_age_days * _MICROSECONDS_A_DAY)
+        found = found.with_columns(pl.when(fresh).then(pl.col(AS_OF)))
+    return found.select(key, AS_OF)
