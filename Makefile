@@ -1,6 +1,8 @@
 # The two commands: `make demo` and `make test`. Everything lives in .venv; a killed install starts over.
 PYTHON ?= python3.11
 VENV := .venv
+# Test processes: each holds a server and a model of its own, about 3 GB; a file's tests stay together.
+WORKERS ?= 2
 STAMP := $(VENV)/.installed
 TORCH := $(shell grep '^torch==' requirements.txt)
 export HF_HUB_OFFLINE = 1
@@ -32,7 +34,7 @@ format: install
 	$(VENV)/bin/ruff format .
 
 test: lint
-	$(VENV)/bin/python -m pytest -m "not slow and not benchmark"
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not benchmark"
 
 test-all: lint
 	$(VENV)/bin/python -m pytest

@@ -1,4 +1,4 @@
-"""A campaign on the trained bank."""
+"""A campaign on the trained bank, and the fixtures of the running server."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.end_to_end.live import answers, customers, known, live
 from tests.trained_bank import TrainedBank, run
 
-__all__ = ["TrainedBank", "run"]
+__all__ = ["TrainedBank", "answers", "customers", "known", "live", "run"]
 
 BUDGET = 3.0
 """Of the campaign: it binds."""

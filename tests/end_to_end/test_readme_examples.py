@@ -12,10 +12,9 @@ import pytest
 from recsys.cli.workflows import demo_instructions
 from recsys.home import Home
 from serving.live_server import command_line
-from tests.end_to_end.test_server import Live, live
+from tests.end_to_end.live import Live
 from tests.trained_bank import TrainedBank
 
-__all__ = ["live"]
 README = Path(__file__).parents[2] / "README.md"
 AS_WRITTEN = ("127.0.0.1:8000", ".venv/bin/recsys")
 
