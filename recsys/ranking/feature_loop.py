@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from recsys.ranking.compiling import compiled
+from recsys.compiling import compiled
 
 DAY = 86_400_000_000
 WINDOWS = (7, 30, 90)

@@ -117,7 +117,7 @@ class FeatureBuilder:
             of_ranks(_single(table), rows, product, values)
         rest = out[len(chosen) + len(ranked) :]
         of_activity(customer, product, asked.now, *self._activity, rest[: len(ACTIVITY)])
-        of_history(customer, product, asked.now, *_entries(asked.history), self._values, rest[len(ACTIVITY) :])
+        of_history(customer, product, asked.now, *entries_of(asked.history), self._values, rest[len(ACTIVITY) :])
         return names, out
 
 
@@ -125,7 +125,7 @@ _RANKED = frozenset({"tower", "ease", "transition_recent", "knn_recent"})
 """Whose place in the customer's list is a feature beside the score."""
 
 
-def _entries(history: HistoryArrays) -> tuple[np.ndarray, ...]:
+def entries_of(history: HistoryArrays) -> tuple[np.ndarray, ...]:
     """Products, types and times, [B, L], and lengths, [B], as the loops read them."""
     arrays = (history.product, history.event_type, history.timestamp, history.length)
     return tuple(np.ascontiguousarray(values, np.int64) for values in arrays)
