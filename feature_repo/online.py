@@ -156,7 +156,7 @@ def _to_value(type_: ColumnType, value: Any) -> Value:
 
 def from_value(type_: ColumnType, value: Value) -> Any:
     """What a message of Feast's holds; None where that is nothing."""
-    if value.WhichOneof("val") is None:
+    if value.WhichOneof("val") in (None, "null_val"):
         return None
     content = getattr(value, _FIELDS[type_])
     return list(content.val) if type_ in _LISTS else content
