@@ -14,7 +14,8 @@ import numpy as np
 from recsys.modeling.encoding import EntityEncoding, EntityRows
 from recsys.ranking.activity import Activity
 from recsys.ranking.features import Asked, Columns, FeatureBuilder, Pairs
-from recsys.ranking.interest import FADES_DAYS, InterestTables, interest_features
+from recsys.ranking.interest import InterestTables, interest_features
+from recsys.ranking.interest_loop import FADES_DAYS
 from recsys.ranking.profiles import Arrays, Profiles
 from recsys.ranking.sources import Sources
 from recsys.ranking.tables import ContentTables, ItemTables, pack_matrix, unpack_matrix

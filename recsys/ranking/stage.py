@@ -130,7 +130,9 @@ class SecondStage:
     def _parts(self, asked: Asked, read: StageRead, pairs: Pairs) -> Parts:
         """The features in the ranker's order; those that no tree asks for are 0."""
         sources = read.sources
-        scores = sources.proposals | sources.likenesses(self.tables, np.unique(pairs.product))
+        looked_at = np.zeros(len(self.tables), bool)
+        looked_at[pairs.product] = True
+        scores = sources.proposals | sources.likenesses(self.tables, np.flatnonzero(looked_at))
         columns = self._builder.build(asked, scores, pairs, self._shared, sources.which)
         if self.interest is not None and INTEREST in self._reads:
             columns[INTEREST] = self.interest.score(asked, columns, pairs, read.interest)
