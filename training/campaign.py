@@ -50,9 +50,12 @@ class BankCustomers(DatasetCustomers):
         everybody = np.zeros(len(customers), dtype=bool)
         known = self.recommend.understand(self.asked(customers), everybody)
         products = self.recommend.scores(known, segments, Kind.PRODUCTS, allowed)
+        closely = np.zeros(
+            (len(customers), len(self.contents)), dtype=bool
+        )  # none: `respond` looks at those that matter
         return Scores(
             products,
-            self.recommend.scores(known, segments, Kind.CONTENTS),
+            self.recommend.scores(known, segments, Kind.CONTENTS, closely),
             None if self.bundle.response is None else Responses(self.recommend.recommender, known, products),
         )
 

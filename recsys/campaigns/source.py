@@ -13,9 +13,19 @@ from recsys.campaigns.response import Estimate, ResponseCurve
 from recsys.policy.engine import PolicyEngine
 from recsys.policy.facts import BoolArray, CustomerFacts, ProductFacts
 
-Responder = Callable[[np.ndarray, np.ndarray, str], np.ndarray]
-"""[n] rows of customers, [n] positions of creatives, and a channel, to [n, 3] calibrated probabilities of a click, an
-application and a conversion that follow from showing it there once; NaN where nothing is known of the customer."""
+
+class Responder(Protocol):
+    """A model of what follows from showing a creative once: [n] rows of customers, rising, and [n] of creatives."""
+
+    @property
+    def orders(self) -> bool:
+        """Whether creatives are compared by it rather than by their scores."""
+
+    def logits(self, row: np.ndarray, content: np.ndarray, channel: str) -> np.ndarray:
+        """[n, 3] log-odds of a click, and of each outcome after it; NaN where nothing is known of the customer."""
+
+    def chances(self, row: np.ndarray, content: np.ndarray, channel: str, logits: np.ndarray) -> np.ndarray:
+        """[n, 3] calibrated probabilities of a click, an application and a conversion; NaN as above."""
 
 
 class Scores(NamedTuple):

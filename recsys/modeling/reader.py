@@ -27,8 +27,8 @@ class HistoryArrays(NamedTuple):
     timestamp: np.ndarray
     length: np.ndarray
 
-    def take(self, index: np.ndarray) -> "HistoryArrays":
-        """Histories `index`, [B] int."""
+    def take(self, index: np.ndarray | slice) -> "HistoryArrays":
+        """Histories `index`, a range or [B] int."""
         return HistoryArrays(*(values[index] for values in self))
 
     def to_batch(self) -> HistoryBatch:

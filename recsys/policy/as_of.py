@@ -109,11 +109,11 @@ def customer_facts_as_of(
 
 def _near(rows: pl.DataFrame, ids: pl.DataFrame) -> pl.DataFrame:
     """The rows of a table sorted by customer between the first and the last of some ids."""
-    keys = rows[CUSTOMER_ID]
     if ids.is_empty():
         return rows.clear()
-    start = int(keys.search_sorted(ids[CUSTOMER_ID].min(), "left"))  # type: ignore[arg-type]
-    return rows.slice(start, int(keys.search_sorted(ids[CUSTOMER_ID].max(), "right")) - start)  # type: ignore[arg-type]
+    keys, first, last = rows[CUSTOMER_ID], str(ids[CUSTOMER_ID].min()), str(ids[CUSTOMER_ID].max())
+    start, stop = keys.search_sorted(first, "left"), keys.search_sorted(last, "right")
+    return rows.slice(start, stop - start)
 
 
 def _latest_rows(dataset: Dataset, asked: pl.DataFrame) -> pl.DataFrame:
@@ -167,7 +167,7 @@ def pending_before(dataset: Dataset, asked: pl.DataFrame) -> pl.DataFrame:
 
 
 def _last_times(dataset: Dataset, asked: pl.DataFrame) -> pl.DataFrame:
-    """customer_id, product_id, event_type, since: the last dismissals, applications and conversions, one pass for all."""
+    """customer_id, product_id, event_type, since: the last dismissals, applications and conversions."""
     types = [str(name) for name in (EventType.DISMISS, EventType.APPLY, EventType.CONVERT)]
     mine = name_products(dataset, _past_events(dataset, asked).filter(pl.col(EVENT_TYPE).is_in(types)))
     last = mine.drop_nulls(PRODUCT_ID).group_by(*_PAIR, EVENT_TYPE).agg(pl.col(EVENT_TIMESTAMP).max().alias(_SINCE))

@@ -40,7 +40,7 @@ class Asked(NamedTuple):
     channel: np.ndarray | None = None
     """[B] int64, 0 = none; only the model of responses reads it."""
 
-    def take(self, rows: np.ndarray) -> "Asked":
+    def take(self, rows: np.ndarray | slice) -> "Asked":
         """Customers `rows`."""
         columns = None if self.columns is None else self.columns.take(rows)
         channel = None if self.channel is None else self.channel[rows]

@@ -18,7 +18,7 @@ from recsys.ranking.affinity import Affinity, customer_blocks
 from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.features import Asked, Columns, Pairs, entries_of
 from recsys.ranking.forest import Parts
-from recsys.ranking.interest_loop import FADES_DAYS, of_embedding, of_labels, warm_up
+from recsys.ranking.interest_loop import of_embedding, of_labels, warm_up
 from recsys.ranking.profiles import Arrays, Profiles
 from recsys.ranking.spread import times_transposed
 from recsys.ranking.tables import ItemTables
@@ -168,12 +168,24 @@ def interest_features(
     event_types: tuple[str, ...],
 ) -> tuple[list[str], np.ndarray]:
     """Names, and [E, F] float32 of the pairs: those of the customers, of the products, and the pairs' own."""
+    customers, own = pair_columns(tables, items, asked, shared, pairs, event_types)
+    rows = np.stack(list(own.values()), axis=0, dtype=np.float32)
+    parts = Parts(customers, tables.products, rows, pairs.customer, pairs.product)
+    return [*tables.customer_names, *tables.product_names, *own], parts.rows()
+
+
+def pair_columns(
+    tables: InterestTables,
+    items: ItemTables,
+    asked: Asked,
+    shared: Columns,
+    pairs: Pairs,
+    event_types: tuple[str, ...],
+) -> tuple[np.ndarray, Columns]:
+    """[B, F] float32 of the customers, and name to [E] of the pairs; of `shared`, what was not fitted on answers."""
     free = {name: values for name, values in shared.items() if not name.startswith(LEARNED)}
     read = read_customers(tables, items, asked, len(event_types))
-    crossed, products, column = _crossed(read, items, pairs, event_types)
-    own = np.stack([*free.values(), *crossed.values()], axis=0, dtype=np.float32)
-    parts = Parts(read.columns, tables.products[products], own, pairs.customer, column)
-    return [*tables.customer_names, *tables.product_names, *free, *crossed], parts.rows()
+    return read.columns, free | _crossed(read, items, pairs, event_types)[0]
 
 
 def read_customers(
@@ -211,9 +223,7 @@ def _crossed(
     column = (np.cumsum(occur) - 1)[pairs.product]
     types, count, labels = read.near.shape
     flat = np.ascontiguousarray(read.near).reshape(types * count, labels)
-    near = _of_pairs(
-        times_transposed(flat, items.labels, products).reshape(types, count, -1), pairs.customer, column
-    )
+    near = _of_pairs(times_transposed(flat, items.labels, products).reshape(types, count, -1), pairs.customer, column)
     found = {f"near_{name}": values for name, values in zip(event_types, near, strict=True)}
     for name, rows in read.said.items():
         found[f"said_{name}"] = (rows @ items.content.vectors[name][products].T)[pairs.customer, column]

@@ -43,8 +43,8 @@ class Sources(NamedTuple):
     many there are."""
 
     @classmethod
-    def of(cls, tables: ItemTables, history: HistoryArrays) -> Self:
-        """Reads B histories."""
+    def of(cls, tables: ItemTables, history: HistoryArrays, proposals: bool = True) -> Self:
+        """Reads B histories; without the proposals where only likenesses will be asked for."""
         count = len(history.length)
         first, which = distinct(history) if count <= _FEW else (np.arange(count), np.arange(count))
         lists = read_views(history if len(first) == count else history.take(first))
@@ -60,7 +60,7 @@ class Sources(NamedTuple):
             name: np.maximum(values, 1e-9).astype(np.float32).reshape(len(_COMPARED), len(first))
             for name, values in lengths.items()
         }
-        return cls(which, _proposals(tables, lists, len(first)), compared, split)
+        return cls(which, _proposals(tables, lists, len(first)) if proposals else {}, compared, split)
 
     def take(self, rows: np.ndarray | slice) -> Self:
         """Of customers `rows`."""
