@@ -4,6 +4,7 @@ Training asks Feast (`training.point_in_time`), whose join knows definitions, tt
 every customer of a bank at once reads the same tables here, a range of customers at a time: the tables are sorted by
 customer and time (`recsys.features.tables`), so that a range is a few row groups. A row of a view counts from its
 event_timestamp on, which is when it was created (`conform`), and as long as it is not older than the view's maximum.
+Where a customer's newest row was there at the instant it is the one, and only the few rows of `latest_path` are read.
 `tests/training/test_point_in_time.py` compares the two on random tables.
 """
 
@@ -15,11 +16,12 @@ import polars as pl
 
 from recsys.errors import FeatureError
 from recsys.features.spec import AS_OF, FeatureView, feature_name
-from recsys.features.tables import table_path
+from recsys.features.tables import latest_path, table_path
 from recsys.schema import EVENT_TIMESTAMP
 
 ROW_ID: Final = "row_id"
 _MOMENT: Final = "moment"
+_TOO_NEW: Final = "too_new"
 _MICROSECONDS_A_DAY: Final = 86_400_000_000
 
 
@@ -66,23 +68,65 @@ class TablesInTime:
 
     def _join_view(self, view: FeatureView, ordered: pl.DataFrame) -> pl.DataFrame:
         """The view's columns, in the order of `ordered`."""
+        names = [feature_name(view.name, name) for name in self._columns[view.name]]
+        latest = latest_path(self._folder, view.name)
+        if not latest.exists():  # of a home that older code built
+            return self._join_all(view, ordered).select(names)
+        found = self._join_latest(view, latest, ordered)
+        later = found[_TOO_NEW]
+        if not later.any():
+            return found.select(names)
+        past = self._join_all(view, ordered.filter(later)).select(ROW_ID, *names)
+        both = pl.concat([found.filter(~later).select(ROW_ID, *names), past])
+        return both.sort(ROW_ID).select(names)
+
+    def _join_latest(self, view: FeatureView, latest: Path, ordered: pl.DataFrame) -> pl.DataFrame:
+        """As if everybody's newest row were the one that was valid; `_TOO_NEW` says where it was not there yet."""
         key = view.entity.value
-        table = pl.scan_parquet(table_path(self._folder, view.name))
-        near = table.filter(pl.col(key).is_between(pl.lit(ordered[key].min()), pl.lit(ordered[key].max())))
+        rows = self._read(view, _near(latest, key, ordered), ordered.select(key).unique(), [key])
+        joined = _asked(ordered, key).join(rows, on=key, how="left", maintain_order="left")
+        named = [
+            _if_fresh(view, pl.col(name)).alias(feature_name(view.name, name)) for name in self._columns[view.name]
+        ]
+        return joined.select(ROW_ID, (pl.col(AS_OF) > pl.col(_MOMENT)).fill_null(value=False).alias(_TOO_NEW), *named)
+
+    def _join_all(self, view: FeatureView, ordered: pl.DataFrame) -> pl.DataFrame:
+        """By all rows of the table."""
+        key = view.entity.value
+        near = _near(table_path(self._folder, view.name), key, ordered)
         needed = _valid_rows(near.select(key, AS_OF), view, ordered)
-        wanted = needed.select(key, AS_OF).drop_nulls().unique().lazy()
-        names = self._columns[view.name]
-        rows = near.select(key, AS_OF, *names).join(wanted, on=[key, AS_OF], how="semi").collect(engine="streaming")
+        rows = self._read(view, near, needed.select(key, AS_OF).drop_nulls().unique(), [key, AS_OF])
         joined = needed.join(rows.with_columns(found=True), on=[key, AS_OF], how="left", maintain_order="left")
         if joined["found"].null_count() != needed[AS_OF].null_count():
             raise FeatureError(f"the table of {view.name} changed during the join: run it again")
-        return joined.select(pl.col(name).alias(feature_name(view.name, name)) for name in names)
+        return joined.rename({name: feature_name(view.name, name) for name in self._columns[view.name]})
+
+    def _read(self, view: FeatureView, near: pl.LazyFrame, wanted: pl.DataFrame, on: list[str]) -> pl.DataFrame:
+        """The rows of some keys: the entity key, AS_OF and the view's columns."""
+        rows = near.select(view.entity.value, AS_OF, *self._columns[view.name])
+        return rows.join(wanted.lazy(), on=on, how="semi").collect(engine="streaming")
+
+
+def _near(table: Path, key: str, ordered: pl.DataFrame) -> pl.LazyFrame:
+    """The rows of the range of keys that is asked about."""
+    return pl.scan_parquet(table).filter(pl.col(key).is_between(pl.lit(ordered[key].min()), pl.lit(ordered[key].max())))
+
+
+def _asked(ordered: pl.DataFrame, key: str) -> pl.DataFrame:
+    return ordered.select(ROW_ID, key, pl.col(EVENT_TIMESTAMP).dt.epoch("us").alias(_MOMENT))
+
+
+def _if_fresh(view: FeatureView, value: pl.Expr) -> pl.Expr:
+    """Null where the row is too old."""
+    if not view.max_age_days:
+        return value
+    return pl.when(pl.col(_MOMENT) - pl.col(AS_OF) <= round(view.max_age_days * _MICROSECONDS_A_DAY)).then(value)
 
 
 def _valid_rows(times: pl.LazyFrame, view: FeatureView, ordered: pl.DataFrame) -> pl.DataFrame:
-    """The key and AS_OF of the row that was valid for each entity, null where none was, in the order of `ordered`."""
+    """ROW_ID, the key and AS_OF of the row that was valid for each entity, null where none was, in their order."""
     key = view.entity.value
-    asked = ordered.select(ROW_ID, key, pl.col(EVENT_TIMESTAMP).dt.epoch("us").alias(_MOMENT))
+    asked = _asked(ordered, key)
     newest = (
         times.join(asked.lazy(), on=key)
         .filter(pl.col(AS_OF) <= pl.col(_MOMENT))
@@ -91,7 +135,4 @@ def _valid_rows(times: pl.LazyFrame, view: FeatureView, ordered: pl.DataFrame) -
         .collect(engine="streaming")
     )
     found = asked.join(newest, on=ROW_ID, how="left", maintain_order="left")
-    if view.max_age_days:
-        fresh = pl.col(_MOMENT) - pl.col(AS_OF) <= round(view.max_age_days * _MICROSECONDS_A_DAY)
-        found = found.with_columns(pl.when(fresh).then(pl.col(AS_OF)))
-    return found.select(key, AS_OF)
+    return found.select(ROW_ID, key, _if_fresh(view, pl.col(AS_OF)))
