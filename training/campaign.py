@@ -16,8 +16,8 @@ from recsys.campaigns.source import Groups, History, Scores
 from recsys.data.contract import Dataset
 from recsys.decisions.versions import product_version, words_hash
 from recsys.policy.facts import BoolArray
-from recsys.schema import CONTENT_ID, PRODUCT_ID, EventType, Kind
-from training.campaign_history import conversions_per_response, read_history
+from recsys.schema import CONTENT_ID, PRODUCT_ID, Kind
+from training.campaign_history import read_history
 from training.campaign_responses import Responses
 from training.campaign_tones import read_tone_responses
 from training.campaign_uplift import learn_uplift
@@ -66,11 +66,9 @@ class BankCustomers(DatasetCustomers):
         if objective == "engage" and uplift.predict is not None:
             why = "the history's trials are about applications, and this campaign is about clicks"
             uplift = uplift._replace(method="propensity", reason=why, predict=None)
-        worth = conversions_per_response(self.dataset, EventType.APPLY, self.as_of)
         response = self.bundle.response
         return found._replace(
             uplift=uplift,
-            conversions_per_application=worth,
             by_responses=response is not None,
             blended=response is not None and response.config.blend is not None,
         )

@@ -68,6 +68,10 @@ class History(NamedTuple):
     """Whether the champion has a response model, by which contacts are valued then."""
     blended: bool = False
     """Whether the champion's ranking has a say in it."""
+    customers: int = 0
+    """Whose logged contacts were looked at."""
+    scored: int = 0
+    """Logged contacts that the curve was fitted on; they stand for all `curve.exposures`."""
 
 
 class Groups(NamedTuple):

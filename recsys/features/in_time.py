@@ -21,7 +21,6 @@ from recsys.schema import EVENT_TIMESTAMP
 
 ROW_ID: Final = "row_id"
 _MOMENT: Final = "moment"
-_TOO_NEW: Final = "too_new"
 _MICROSECONDS_A_DAY: Final = 86_400_000_000
 
 
@@ -72,27 +71,30 @@ class TablesInTime:
         latest = latest_path(self._folder, view.name)
         if not latest.exists():  # of a home that older code built
             return self._join_all(view, ordered).select(names)
-        found = self._join_latest(view, latest, ordered)
-        later = found[_TOO_NEW]
-        if not later.any():
-            return found.select(names)
-        past = self._join_all(view, ordered.filter(later)).select(ROW_ID, *names)
-        both = pl.concat([found.filter(~later).select(ROW_ID, *names), past])
-        return both.sort(ROW_ID).select(names)
-
-    def _join_latest(self, view: FeatureView, latest: Path, ordered: pl.DataFrame) -> pl.DataFrame:
-        """As if everybody's newest row were the one that was valid; `_TOO_NEW` says where it was not there yet."""
         key = view.entity.value
-        rows = self._read(view, _near(latest, key, ordered), ordered.select(key).unique(), [key])
-        joined = _asked(ordered, key).join(rows, on=key, how="left", maintain_order="left")
-        named = [
+        newest = _near(latest, key, ordered).select(key, AS_OF).collect(engine="streaming")
+        known = _asked(ordered, key).join(newest, on=key, how="left", maintain_order="left")
+        later = (known[AS_OF] > known[_MOMENT]).fill_null(value=False)
+        parts = [self._join_latest(view, latest, known.filter(~later)), self._join_all(view, ordered.filter(later))]
+        return pl.concat([part.select(ROW_ID, *names) for part in parts if len(part)]).sort(ROW_ID).select(names)
+
+    def _join_latest(self, view: FeatureView, latest: Path, known: pl.DataFrame) -> pl.DataFrame:
+        """Of entities whose newest row, AS_OF, is the one that was valid, or who have none."""
+        key = view.entity.value
+        if known.is_empty():
+            return known
+        rows = self._read(view, _near(latest, key, known), known.select(key, AS_OF).drop_nulls().unique(), [key])
+        joined = known.join(rows.drop(AS_OF), on=key, how="left", maintain_order="left")
+        named = (
             _if_fresh(view, pl.col(name)).alias(feature_name(view.name, name)) for name in self._columns[view.name]
-        ]
-        return joined.select(ROW_ID, (pl.col(AS_OF) > pl.col(_MOMENT)).fill_null(value=False).alias(_TOO_NEW), *named)
+        )
+        return joined.select(ROW_ID, *named)
 
     def _join_all(self, view: FeatureView, ordered: pl.DataFrame) -> pl.DataFrame:
         """By all rows of the table."""
         key = view.entity.value
+        if ordered.is_empty():
+            return ordered
         near = _near(table_path(self._folder, view.name), key, ordered)
         needed = _valid_rows(near.select(key, AS_OF), view, ordered)
         rows = self._read(view, near, needed.select(key, AS_OF).drop_nulls().unique(), [key, AS_OF])

@@ -15,6 +15,9 @@ from recsys.schema import CREATED_TIMESTAMP, EVENT_TIMESTAMP
 
 TIME_DTYPE: Final = pl.Datetime("us", "UTC")
 ROW_GROUP_ROWS: Final = 50_000
+"""Rows that are read together, at most."""
+ROW_GROUP_BYTES: Final = 8 << 20
+"""Wide rows, such as vectors, are fewer: who reads a range of customers need not read all of a group of 50 MB."""
 POLARS_TYPES: Final = MappingProxyType(
     {
         ColumnType.FLOAT: pl.Float32(),
@@ -106,7 +109,7 @@ class TableWriter:
     def write(self, frame: pl.DataFrame) -> None:
         """Appends rows, already in the view's schema and after all rows written before."""
         assert self._writer is not None, "use TableWriter in a with block"  # noqa: S101
-        self._writer.write_table(frame.to_arrow().cast(self._schema), row_group_size=ROW_GROUP_ROWS)
+        _append(self._writer, frame, self._schema)
         if self._latest is not None:
             self._latest.write(frame)
         self.rows += frame.height
@@ -134,16 +137,21 @@ class _LatestRows:
         rows = frame if self._last is None else pl.concat([self._last, frame])
         newest = rows.filter(pl.col(self._key) != pl.col(self._key).shift(-1, fill_value=pl.lit("")))
         self._last = rows.tail(1)
-        self._append(newest.filter(pl.col(self._key) != self._last[self._key].first()) if len(rows) else newest)
+        done = newest.filter(pl.col(self._key) != self._last[self._key].first()) if len(rows) else newest
+        _append(self._writer, done, self._schema)
 
     def close(self) -> None:
         if self._last is not None:
-            self._append(self._last)
+            _append(self._writer, self._last, self._schema)
         self._writer.close()
 
-    def _append(self, rows: pl.DataFrame) -> None:
-        if len(rows):
-            self._writer.write_table(rows.to_arrow().cast(self._schema), row_group_size=ROW_GROUP_ROWS)
+
+def _append(writer: pq.ParquetWriter, rows: pl.DataFrame, schema: pa.Schema) -> None:
+    if rows.is_empty():
+        return
+    table = rows.to_arrow().cast(schema)
+    fitting = ROW_GROUP_BYTES * len(rows) // max(table.nbytes, 1)
+    writer.write_table(table, row_group_size=min(max(fitting, 1), ROW_GROUP_ROWS))
 
 
 def check_tables(folder: Path, manifest: FeatureManifest) -> None:
