@@ -1,12 +1,16 @@
 """A bank's dataset and its champion as the planner of campaigns sees them (`recsys.campaigns.source`)."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
+import torch
+from threadpoolctl import threadpool_limits
 
 from recsys.bundle import Bundle
 from recsys.campaigns.bank import DatasetCustomers, Shelf
@@ -45,6 +49,17 @@ class BankCustomers(DatasetCustomers):
             "dataset": fingerprint,
         }
 
+    @contextmanager
+    def one_thread(self) -> Iterator[None]:
+        """Within it, matrices are multiplied by one thread, which is also what makes sums the same on every machine."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with threadpool_limits(1, "blas"):
+                yield
+        finally:
+            torch.set_num_threads(before)
+
     def scores(self, customers: Sequence[str], segments: Sequence[str], allowed: BoolArray) -> Scores:
         """What the champion says of them."""
         everybody = np.zeros(len(customers), dtype=bool)
@@ -61,8 +76,10 @@ class BankCustomers(DatasetCustomers):
 
     def history(self, objective: Objective) -> History:
         """What logged impressions taught."""
-        found = read_history(self.recommend, objective, self.as_of)
-        uplift = learn_uplift(self.dataset, self.as_of, self.policy.pack.credit)
+        with ThreadPoolExecutor(1) as pool:  # beside each other: most of both is done without the interpreter
+            learning = pool.submit(learn_uplift, self.dataset, self.as_of, self.policy.pack.credit)
+            found = read_history(self.recommend, objective, self.as_of)
+        uplift = learning.result()
         if objective == "engage" and uplift.predict is not None:
             why = "the history's trials are about applications, and this campaign is about clicks"
             uplift = uplift._replace(method="propensity", reason=why, predict=None)

@@ -134,7 +134,7 @@ class ContactLog:
 
 
 def sample_customers(dataset: Dataset, most: int, seed: int) -> pl.DataFrame:
-    """customer_id and block of at most so many customers: all, or neighbours at a drawn place in each BLOCKS-th part."""
+    """customer_id and block of at most so many customers: all, or neighbours at a drawn place in each part."""
     every = dataset.scan(Table.CUSTOMERS).select(pl.col(CUSTOMER_ID).unique()).collect(engine="streaming")
     ids = every.sort(CUSTOMER_ID)
     if len(ids) <= most:

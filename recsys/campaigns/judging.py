@@ -22,8 +22,9 @@ from recsys.policy.facts import BoolArray, CustomerFacts
 from recsys.policy.rules import RequestContext
 from recsys.schema import CUSTOMER_ID
 
-BATCH: Final = 20_000
+BATCH: Final = 10_000
 """Customers looked at at a time."""
+Facts = Callable[[Sequence[str]], CustomerFacts]
 _PROFILING: Final = "CONSENT_PROFILING"
 _HOLDOUT_RULE: Final = "HOLDOUT_"
 
@@ -52,21 +53,39 @@ class Batch(NamedTuple):
         return cls(ordered, tuple(map(Zone, counts["time_zone"].to_list(), starts, stops)))
 
 
+class Reached(NamedTuple):
+    """Whom of a batch the rules let be contacted."""
+
+    rows: np.ndarray
+    """Which of the batch may be contacted and are not held out, rising."""
+    allowed: dict[str, BoolArray]
+    """By channel, [B, c]: what each of the batch may get."""
+    rules: np.ndarray
+    """[B] object: the rule at which each lost the last of it; STAYED if he did not."""
+    groups: dict[str, list[str]]
+    """By holdout group, the customers whom the rules let be contacted."""
+
+
 @dataclass
 class Reach:
-    """Whom the rules let be contacted."""
+    """Whom the rules let be contacted, batch by batch."""
 
     waterfall: Waterfall
-    facts: Callable[[Sequence[str]], CustomerFacts]
-    """What the rules know of some of the audience."""
     reachable: dict[str, list[str]] = field(default_factory=dict)
     """By holdout group, the customers whom the rules let be contacted."""
 
     @classmethod
     def of(cls, audience: pl.DataFrame, source: RuleSource) -> Self:
         """Nobody yet of an audience."""
-        facts = source.facts_of(audience[CUSTOMER_ID].to_list())
-        return cls(Waterfall(len(audience), source.policy.rule_ids), facts)
+        return cls(Waterfall(len(audience), source.policy.rule_ids))
+
+    def add(self, reached: Reached) -> None:
+        """Counts a batch."""
+        self.waterfall.remove(reached.rules)
+        for group, customers in reached.groups.items():
+            self.reachable.setdefault(group, []).extend(customers)
+            if group != NONE:
+                self.waterfall.remove_count(f"{_HOLDOUT_RULE}{group.upper()}", len(customers))
 
 
 def read_audience(brief: Brief, source: RuleSource) -> pl.DataFrame:
@@ -87,22 +106,14 @@ def batches(audience: pl.DataFrame) -> Iterator[Batch]:
         yield Batch.of(rows)
 
 
-def reach_batch(
-    batch: Batch, brief: Brief, source: RuleSource, offers: Offers, reach: Reach
-) -> tuple[np.ndarray, dict[str, BoolArray]]:
-    """The rows of a batch that may be contacted and are not held out, and by channel what each of the batch may get."""
+def reach_batch(batch: Batch, brief: Brief, source: RuleSource, offers: Offers, facts: Facts) -> Reached:
+    """Asks the rules about a batch; `facts` is what they know of the audience."""
     ids = batch.rows[CUSTOMER_ID].to_list()
     held_out = hold_out(ids, brief)  # before anything is known of anybody
-    facts = reach.facts(ids)
-    allowed, rules = _judge(batch, brief, source, offers, facts)
-    reach.waterfall.remove(rules)
-    stayed = rules == STAYED
-    for group in np.unique(held_out.astype(str)).tolist():
-        here = stayed & (held_out == group)
-        reach.reachable.setdefault(group, []).extend(np.array(ids, dtype=object)[here].tolist())
-        if group != NONE:
-            reach.waterfall.remove_count(f"{_HOLDOUT_RULE}{group.upper()}", int(here.sum()))
-    return np.flatnonzero(stayed & (held_out == NONE)), allowed
+    allowed, rules = _judge(batch, brief, source, offers, facts(ids))
+    stayed, names = rules == STAYED, np.array(ids, dtype=object)
+    groups = {group: names[stayed & (held_out == group)].tolist() for group in np.unique(held_out.astype(str)).tolist()}
+    return Reached(np.flatnonzero(stayed & (held_out == NONE)), allowed, rules, groups)
 
 
 def _judge(

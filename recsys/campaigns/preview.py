@@ -49,9 +49,9 @@ def preview(brief: Brief, source: RuleSource, most: int = MOST_JUDGED) -> Previe
     if audience.is_empty():
         raise BriefError("audience: nobody is in it: check the values, or ask for less")
     part = _part(audience, brief.salt, most)
-    reach = Reach.of(part, source)
+    reach, facts = Reach.of(part, source), source.facts_of(part[CUSTOMER_ID].to_list())
     for batch in batches(part):
-        reach_batch(batch, brief, source, offers, reach)
+        reach.add(reach_batch(batch, brief, source, offers, facts))
     everybody = source.count()
     steps = [step for step in reach.waterfall.steps(everybody) if step.step in _KEPT]
     return Preview(everybody, len(audience), len(part), steps)

@@ -1,6 +1,7 @@
 """What a plan needs to know of the bank: a protocol, so that the planner itself reads no store and no file."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -116,6 +117,9 @@ class CustomerSource(RuleSource, Protocol):
 
     versions: Mapping[str, str]
     """Of the model, the policy pack, the features and the data."""
+
+    def one_thread(self) -> AbstractContextManager[None]:
+        """Within it, what the champion computes takes one thread: batches are then computed side by side."""
 
     def scores(self, customers: Sequence[str], segments: Sequence[str], allowed: BoolArray) -> Scores:
         """What the champion says of customers who agree to profiling; `allowed` is [B, N]."""
