@@ -39,12 +39,33 @@ class HeadRows(NamedTuple):
     """[E] float32."""
 
 
-class BoostedHeads:
-    """One boosted model a head; a head with hardly any outcomes is its average."""
+class Offset(NamedTuple):
+    """A linear part of the click's log-odds, which the trees start from; they see none of what it is made of."""
 
-    def __init__(self, models: list[BoostedRanker | None], averages: list[float]) -> None:
+    weights: np.ndarray
+    """[F] float32, 0 for what is no part of it."""
+    hidden: np.ndarray
+    """[F] bool: what the trees may not ask for."""
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """[E, F] to [E] float32."""
+        used = np.flatnonzero(self.weights)
+        return np.asarray(features[:, used] @ self.weights[used], np.float32)
+
+
+class BoostedHeads:
+    """One boosted model a head; a head with hardly any outcomes is its average.
+
+    Args:
+        models: of each head.
+        averages: log-odds of each head.
+        offset: of the first head, the click, which is then this and its average, and what its trees add.
+    """
+
+    def __init__(self, models: list[BoostedRanker | None], averages: list[float], offset: Offset | None = None) -> None:
         self.models = models
         self.averages = averages
+        self.offset = offset
 
     @classmethod
     def fit(cls, rows: HeadRows, configs: list[BoostedConfig | None], seed: int, threads: int) -> "BoostedHeads":
@@ -60,12 +81,29 @@ class BoostedHeads:
             models.append(None if config is None else BoostedRanker.fit(learned, config, seed, threads, weight))
         return cls(models, averages)
 
+    @classmethod
+    def click_from(
+        cls, rows: HeadRows, offset: Offset, config: BoostedConfig | None, seed: int, threads: int
+    ) -> tuple[BoostedRanker | None, float]:
+        """Trees for the click that start from the offset and the average; and that average."""
+        counts = rows.counts[:, 0]
+        features, label = rows.features[counts], rows.outcomes[counts, 0].astype(np.float32)
+        average, start = _log_odds(label), offset(features)
+        average -= float(start.mean())
+        if config is None:
+            return None, average
+        blind = np.where(offset.hidden, np.float32(0), features)
+        learned = RankingRows(blind, label, np.arange(len(label)))
+        return BoostedRanker.fit(learned, config, seed, threads, rows.weight[counts], start + average), average
+
     def predict(self, features: np.ndarray) -> np.ndarray:
         """[E, F] to [E, H] float32 log-odds."""
         columns = [
             np.full(len(features), average, np.float32) if model is None else model.predict(features)
             for model, average in zip(self.models, self.averages, strict=True)
         ]
+        if self.offset is not None:
+            columns[0] += self.offset(features) + (0.0 if self.models[0] is None else np.float32(self.averages[0]))
         return np.stack(columns, axis=1)
 
 

@@ -32,6 +32,8 @@ class ResponseConfig(BaseConfig):
     """Log-odds of the heads that are their average."""
     boosted: tuple[bool, ...]
     """Which heads have trees."""
+    offset: tuple[float, ...] = ()
+    """The weight of each feature in the linear part of the click's log-odds; none: there is no such part."""
     features: tuple[str, ...]
     """The names of its features, in order."""
     event_types: tuple[str, ...]

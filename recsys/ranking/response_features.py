@@ -6,6 +6,7 @@ from every exposure of the log. E exposures of B
 customers, P products, C creatives.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -18,10 +19,15 @@ from recsys.ranking.interest import FADES_DAYS, InterestTables, interest_feature
 from recsys.ranking.profiles import Arrays, Profiles
 from recsys.ranking.sources import Sources
 from recsys.ranking.tables import ContentTables, ItemTables, pack_matrix, unpack_matrix
+from recsys.schema import EventType
 
 POSITION = "position"
+RATE = "creative_rate"
 _PRIOR_EXPOSURES = 20.0
 """A creative's rate counts as if so many average exposures had come before."""
+_TASTE = "creative_taste_"
+_PRIOR_CLICKS = 10.0
+"""Clicks that count for a customer without any taste: his own few would be taken for one."""
 _DAY = 86_400_000_000
 _HOUR = 3_600_000_000
 
@@ -68,7 +74,7 @@ class CreativeTables(NamedTuple):
         average = (self.answered.total(instant) + 1) / (self.shown.total(instant) + 2)
         rate = (answered + _PRIOR_EXPOSURES * average) / (shown + _PRIOR_EXPOSURES)
         rate = np.clip(rate, 1e-4, 1 - 1e-4)
-        return {"creative_shown": np.log1p(shown), "creative_rate": np.log(rate / (1 - rate))}
+        return {"creative_shown": np.log1p(shown), RATE: np.log(rate / (1 - rate))}
 
     def to_arrays(self) -> Arrays:
         """Flat arrays for a safetensors file; the names are the config's."""
@@ -113,6 +119,17 @@ def response_features(
     return [*names, *tables.creatives.names, *own], np.concatenate(blocks, axis=1, dtype=np.float32)
 
 
+def of_creatives(names: Sequence[str], tables: CreativeTables) -> np.ndarray:
+    """[F] bool: the features that two creatives of one product, in one place, may differ in."""
+    own = set(tables.names)
+    return np.array([name in own or name.startswith("creative_") for name in names])
+
+
+def tastes(names: Sequence[str]) -> np.ndarray:
+    """[F] bool: the features that order the creatives of a product by how they did and by what the customer clicked."""
+    return np.array([name == RATE or name.startswith(_TASTE) for name in names])
+
+
 def _of_creatives(tables: ResponseTables, asked: Asked, exposed: Exposed, event_types: tuple[str, ...]) -> Columns:
     """How near each creative is to those that the customer answered, and to what he wrote and looked at."""
     history, content = asked.history, tables.creatives.content
@@ -131,7 +148,33 @@ def _of_creatives(tables: ResponseTables, asked: Asked, exposed: Exposed, event_
     for group, vectors in content.vectors.items():
         for name, near in zip(event_types, _near(done, vectors), strict=True):
             columns[f"creative_{group}_{name}"] = np.asarray(near[customer, creative], np.float32)
+    if EventType.CLICK in event_types:
+        clicked = history.event_type[row, step] - 1 == event_types.index(EventType.CLICK)
+        clicks = np.zeros(done.shape[1:], np.float32)
+        np.add.at(clicks, (row[clicked], history.content[row, step][clicked]), 1.0)
+        columns |= _taste(clicks, content, exposed)
     return columns | _said(tables, asked, exposed)
+
+
+def _taste(clicks: np.ndarray, content: ContentTables, exposed: Exposed) -> Columns:
+    """How near each creative is to those that the customer clicked, by its labels and by each embedding.
+
+    Were everybody shown the same, `Σ x` over his n clicks would be the gradient of the likelihood of a customer's own
+    weights, and `Σ x / (n + n0)` about where one step from none takes them, under a prior worth n0 clicks.
+
+    Args:
+        clicks: [B, C] of each customer, ever.
+        content: what the C creatives are.
+        exposed: the pairs asked about.
+    """
+    customer, creative = exposed.customer, exposed.content
+    mean = clicks / (clicks.sum(axis=1, keepdims=True) + _PRIOR_CLICKS)
+    labels = content.labels.toarray()
+    labels -= labels.mean(axis=0)
+    columns: Columns = {f"{_TASTE}labels": _dots(mean @ labels, labels, customer, creative)}
+    for group, vectors in content.vectors.items():
+        columns[f"{_TASTE}{group}"] = np.asarray(_near(mean[None], vectors)[0][customer, creative], np.float32)
+    return columns
 
 
 def _near(done: np.ndarray, vectors: np.ndarray) -> np.ndarray:

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from recsys.modeling.two_tower import ModelInputs
 from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.calibrators import Calibration
-from recsys.ranking.heads import HEADS, BoostedHeads, Heads, NetworkHeads
+from recsys.ranking.heads import HEADS, BoostedHeads, Heads, NetworkHeads, Offset
 from recsys.ranking.interest import InterestTables
 from recsys.ranking.profiles import Arrays, Profiles
 from recsys.ranking.response import ResponseConfig, ResponseModel
@@ -57,4 +58,5 @@ def _heads(folder: Path, config: ResponseConfig) -> Heads:
         BoostedRanker((folder / f"response_{head}.txt").read_text()) if has else None
         for head, has in zip(HEADS, config.boosted, strict=True)
     ]
-    return BoostedHeads(models, list(config.averages))
+    weights = np.array(config.offset, np.float32)
+    return BoostedHeads(models, list(config.averages), Offset(weights, weights != 0) if len(weights) else None)

@@ -18,7 +18,7 @@ from serving.loading import find_champion
 from tests.end_to_end.conftest import TrainedBank
 from training.dataset import Catalogue, load_catalogue
 from training.exposures import Exposures, read_exposures
-from training.response import Read
+from training.response_choice import Read
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_clicked_exposures_beyond_the_draw_teach_only_what_follows_a_click(
     assert few.drawn.sum() == len(drawn)
     assert few.outcomes[:, 0].sum() == whole.outcomes[:, 0].sum()
     assert few.outcomes[~few.drawn, 0].all()
-    counts = Read(few, ("position",), few.position[:, None]).rows("input").counts
+    counts = Read(few, ("position",), few.position[:, None], np.array([False])).rows("input").counts
     assert not counts[~few.drawn, 0].any()
     assert counts[~few.drawn, 1].any()
 

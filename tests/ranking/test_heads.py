@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from recsys.ranking.boosted import BoostedConfig
-from recsys.ranking.heads import BoostedHeads, HeadRows, NetworkConfig, NetworkHeads
+from recsys.ranking.heads import BoostedHeads, HeadRows, NetworkConfig, NetworkHeads, Offset
 
 SMALL = BoostedConfig(leaves=4, rounds=40, min_rows_in_leaf=20, feature_share=1.0)
 
@@ -67,3 +67,27 @@ def test_weight_moves_the_heads() -> None:
     heavy = rows._replace(weight=np.where(rows.outcomes[:, 0], 5.0, 1.0).astype(np.float32))
     plain, moved = (BoostedHeads.fit(one, [SMALL, None, None], 0, 1) for one in (rows, heavy))
     assert moved.predict(rows.features)[:, 0].mean() > plain.predict(rows.features)[:, 0].mean() + 1
+
+
+def test_click_from_an_offset_adds_up_and_its_trees_ask_for_nothing_hidden() -> None:
+    """The first feature is linear and hidden from the trees; the second tells the rest of the click."""
+    rng = np.random.default_rng(3)
+    features = rng.normal(size=(6000, 3)).astype(np.float32)
+    clicked = rng.random(6000) < 1 / (1 + np.exp(2 - features[:, 0] - 2 * (features[:, 1] > 0)))
+    outcomes = np.stack([clicked, np.zeros(6000, bool), np.zeros(6000, bool)], axis=1)
+    rows = HeadRows(features, outcomes, np.ones((6000, 3), bool), np.ones(6000, np.float32))
+    offset = Offset(np.array([1, 0, 0], np.float32), np.array([True, False, False]))
+    trees, average = BoostedHeads.click_from(rows, offset, SMALL, 0, 1)
+    assert trees is not None
+    assert trees.used().tolist()[0] > 0
+    heads = BoostedHeads([trees, None, None], [average, -9.0, -9.0], offset)
+    logits = heads.predict(features)
+    np.testing.assert_allclose(logits[:, 0], trees.predict(features) + average + features[:, 0], rtol=1e-5, atol=1e-5)
+    assert (1 / (1 + np.exp(-logits[:, 0]))).mean() == pytest.approx(clicked.mean(), abs=0.01)
+    truth = -2 + features[:, 0] + 2 * (features[:, 1] > 0)
+    assert np.abs(logits[:, 0] - truth).mean() < 0.25
+    bare, alone = BoostedHeads.click_from(rows, offset, None, 0, 1)
+    assert bare is None
+    np.testing.assert_allclose(
+        BoostedHeads([None, None, None], [alone, 0.0, 0.0], offset).predict(features)[:, 0], features[:, 0] + alone
+    )

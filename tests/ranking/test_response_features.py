@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
-from recsys.ranking.response_features import _near
+from recsys.ranking.activity import Activity
+from recsys.ranking.response_features import CreativeTables, Exposed, _near, _taste, of_creatives, tastes
+from recsys.ranking.tables import ContentTables
 
 
 @pytest.mark.parametrize(("rows", "dimensions"), [(1, 40), (30, 40), (30, 3)])
@@ -13,3 +16,26 @@ def test_near_is_the_answered_creatives_likeness_whichever_way_is_cheaper(rows: 
     vectors = rng.standard_normal((12, dimensions)).astype(np.float32)
     wanted = np.einsum("tbc,cd,ed->tbe", done, vectors, vectors)
     np.testing.assert_allclose(_near(done, vectors), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_taste_is_the_clicked_creatives_likeness_with_ten_more_clicks_of_no_taste() -> None:
+    labels = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], np.float32)
+    pictures = np.array([[1, 0], [0.6, 0.8], [0, 1], [0, 0]], np.float32)  # the last has none
+    content = ContentTables({"pictures": pictures}, csr_matrix(labels), np.zeros((4, 0)), np.ones((4, 1)))
+    clicks = np.array([[2, 1, 0, 0], [0, 0, 0, 0]], np.float32)
+    pairs = Exposed(*(np.array(values) for values in ([0, 0, 0, 1], [0] * 4, [0, 2, 3, 0], [0] * 4, [1.0] * 4)))
+    found = _taste(clicks, content, pairs)
+    # three clicks: two on creative 0, one on creative 1; both are of the first label, which half of the creatives have
+    np.testing.assert_allclose(
+        found["creative_taste_labels"], [3 * 0.5 / 13, -3 * 0.5 / 13, -3 * 0.5 / 13, 0], rtol=1e-6
+    )
+    np.testing.assert_allclose(found["creative_taste_pictures"], [2.6 / 13, 0.8 / 13, 0, 0], rtol=1e-6)
+
+
+def test_what_creatives_of_one_product_differ_in_is_known_by_name() -> None:
+    empty = Activity(0, 1, np.zeros((0, 2), np.float32))
+    content = ContentTables({}, csr_matrix((0, 0)), np.zeros((0, 0)), np.zeros((0, 0)))
+    tables = CreativeTables(np.zeros((0, 1)), ["content_attributes__tone"], content, empty, empty)
+    names = ["age", "content_attributes__tone", "creative_rate", "creative_taste_labels", "creative_click", "position"]
+    assert of_creatives(names, tables).tolist() == [False, True, True, True, True, False]
+    assert tastes(names).tolist() == [False, False, True, True, False, False]
