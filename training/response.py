@@ -21,7 +21,7 @@ from recsys.ranking.features import Asked, FeatureBuilder
 from recsys.ranking.heads import HEADS, BoostedHeads, Heads, NetworkHeads
 from recsys.ranking.interest import InterestTables
 from recsys.ranking.profiles import Profiles
-from recsys.ranking.response import ResponseConfig, ResponseModel, fixed_place
+from recsys.ranking.response import ResponseConfig, ResponseModel, TasteConfig, fixed_place
 from recsys.ranking.response_features import (
     CreativeTables,
     Exposed,
@@ -34,7 +34,7 @@ from recsys.recommender import Recommender
 from recsys.schema import Kind
 from training.dataset import Catalogue, Prepared
 from training.exposures import Exposures, click_times, has_exposures, read_exposures
-from training.response_choice import Choice, Read, chain, offset_weights
+from training.response_choice import Choice, Read, chain
 from training.response_config import ResponseRecipe
 
 _REQUESTS_AT_ONCE = 512
@@ -133,7 +133,7 @@ class ResponseFitter:
             boosted=tuple(model is not None for model in heads.models)
             if isinstance(heads, BoostedHeads)
             else (False,) * 3,
-            offset=offset_weights(heads),
+            taste=_taste_config(heads),
             features=known.names,
             event_types=inputs.event_types,
             numbers=numeric_names(inputs.products),
@@ -145,6 +145,11 @@ class ResponseFitter:
             candidates=self.recipe.candidates,
         )
         return ResponseModel(self.tables, heads, calibrations, config)
+
+
+def _taste_config(heads: Heads) -> TasteConfig | None:
+    taste = heads.taste if isinstance(heads, BoostedHeads) else None
+    return None if taste is None else TasteConfig(average=taste.average, weights=tuple(taste.weights.tolist()))
 
 
 def choose_method(

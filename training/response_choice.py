@@ -1,8 +1,8 @@
 """Which heads predict responses best: all ways learn from the training part, and validation chooses.
 
-Trees or a network; the place as an input or by propensity; and for the better trees, a click that starts from a linear
-part: how each creative did and how near it is to what the customer clicked. Trees see too much in what creatives are
-(in 500 of them, under noisy clicks), and choose worse among the creatives of a product than their plain rates do.
+Trees or a network; the place as an input or by propensity; and the better trees beside a second model of the click,
+whose part that is about the creative is linear: how each did and how near it is to what the customer clicked. Trees see
+too much in what a few hundred creatives are, and chosen by them alone the creatives of a product do less well.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from recsys.ranking.boosted import BoostedConfig
-from recsys.ranking.heads import HEADS, BoostedHeads, HeadRows, Heads, NetworkHeads, Offset
+from recsys.ranking.heads import HEADS, BoostedHeads, HeadRows, Heads, NetworkHeads, TastefulClick
 from recsys.ranking.response import FIRST_PLACE, fixed_place
 from recsys.ranking.response_features import POSITION, tastes
 from training.exposures import Exposures
@@ -36,7 +36,7 @@ class Choice(NamedTuple):
     heads: Heads
     """As fitted on the training part."""
     tasteful: bool = False
-    """Whether the click starts from what is linear in how creatives did and in what the customer clicked."""
+    """Whether there is a second model of the click, linear in how creatives did and in what the customer clicked."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ def choose(train: Read, validation: Read, recipe: ResponseRecipe, seed: int, thr
     ]
     heads, choice = min(trees, key=lambda tried: tried[1].loss)
     choices = [choice for _, choice in trees]
-    choices.append(_tasteful(heads, choice, train, validation, recipe, seed, threads))
+    if (config := choice.configs[0]) is not None:
+        choices.append(_tasteful(heads, choice, config, (train, validation), seed, threads))
     network = NetworkHeads.fit(train.rows("input"), recipe.network, seed)
     choices.append(Choice("network", "network", "input", [], exposure_loss(network, validation, "input"), network))
     return sorted(choices, key=lambda choice: choice.loss)
@@ -92,24 +93,22 @@ def _boosted(
 
 
 def _tasteful(
-    trees: BoostedHeads, plain: Choice, train: Read, validation: Read, recipe: ResponseRecipe, seed: int, threads: int
+    trees: BoostedHeads, plain: Choice, config: BoostedConfig, parts: tuple[Read, Read], seed: int, threads: int
 ) -> Choice:
-    """As these trees, but the click starts from its linear part, and its trees see nothing of the creative."""
-    rows, options = train.rows(plain.position), (None, *recipe.trees)
-    fitted = [_with_taste(trees, train, rows, option, seed, threads) for option in options]
-    best = int(np.argmin([head_losses(heads, validation, plain.position)[0] for heads in fitted]))
-    configs, heads = [options[best], *plain.configs[1:]], fitted[best]
+    """These trees, with a second model of the click beside them that is shaped as the first."""
+    train, validation = parts
+    heads = _with_taste(trees, train, train.rows(plain.position), config, seed, threads)
     loss = exposure_loss(heads, validation, plain.position)
-    return Choice(f"{plain.name}, taste linear", "boosted", plain.position, configs, loss, heads, tasteful=True)
+    name = f"{plain.name}, and taste linear"
+    return plain._replace(name=name, loss=loss, heads=heads, tasteful=True)
 
 
 def _with_taste(
-    heads: BoostedHeads, read: Read, rows: HeadRows, config: BoostedConfig | None, seed: int, threads: int
+    heads: BoostedHeads, read: Read, rows: HeadRows, config: BoostedConfig, seed: int, threads: int
 ) -> BoostedHeads:
-    """The heads with another click."""
-    offset = Offset(linear_taste(read.names, rows), read.creative)
-    click, average = BoostedHeads.click_from(rows, offset, config, seed, threads)
-    return BoostedHeads([click, *heads.models[1:]], [average, *heads.averages[1:]], offset)
+    weights = linear_taste(read.names, rows)
+    taste = TastefulClick.fit(rows, weights, read.creative, config, seed, threads)
+    return BoostedHeads(heads.models, heads.averages, taste)
 
 
 def linear_taste(names: Sequence[str], rows: HeadRows) -> np.ndarray:
@@ -127,22 +126,16 @@ def linear_taste(names: Sequence[str], rows: HeadRows) -> np.ndarray:
     return weights
 
 
-def offset_weights(heads: Heads) -> tuple[float, ...]:
-    """What the bundle's manifest keeps of the click's linear part."""
-    offset = heads.offset if isinstance(heads, BoostedHeads) else None
-    return () if offset is None else tuple(float(weight) for weight in offset.weights)
-
-
 def fit_heads(choice: Choice, learned: list[Read], recipe: ResponseRecipe, seed: int, threads: int) -> Heads:
     """Heads of the chosen kind."""
     parts = [read.rows(choice.position) for read in learned]
     rows = HeadRows(*(np.concatenate(part) for part in zip(*parts, strict=True)))
     if choice.kind == "network":
         return NetworkHeads.fit(rows, recipe.network, seed)
-    if not choice.tasteful:
-        return BoostedHeads.fit(rows, choice.configs, seed, threads)
-    rest = BoostedHeads.fit(rows, [None, *choice.configs[1:]], seed, threads)
-    return _with_taste(rest, learned[0], rows, choice.configs[0], seed, threads)
+    heads = BoostedHeads.fit(rows, choice.configs, seed, threads)
+    if not choice.tasteful or choice.configs[0] is None:
+        return heads
+    return _with_taste(heads, learned[0], rows, choice.configs[0], seed, threads)
 
 
 def head_losses(heads: Heads, read: Read, position: str) -> list[float]:

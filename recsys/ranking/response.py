@@ -19,6 +19,14 @@ from recsys.ranking.response_features import POSITION, Exposed, ResponseTables, 
 FIRST_PLACE = 1.0
 
 
+class TasteConfig(BaseConfig):
+    """What of a `TastefulClick` is no array."""
+
+    average: float
+    weights: tuple[float, ...]
+    """Of each feature in its linear part."""
+
+
 class ResponseConfig(BaseConfig):
     """What the model is, as it was chosen on validation."""
 
@@ -32,8 +40,8 @@ class ResponseConfig(BaseConfig):
     """Log-odds of the heads that are their average."""
     boosted: tuple[bool, ...]
     """Which heads have trees."""
-    offset: tuple[float, ...] = ()
-    """The weight of each feature in the linear part of the click's log-odds; none: there is no such part."""
+    taste: TasteConfig | None = None
+    """Of the second model of the click; None: there is none."""
     features: tuple[str, ...]
     """The names of its features, in order."""
     event_types: tuple[str, ...]
