@@ -28,6 +28,8 @@ _PRIOR_EXPOSURES = 20.0
 _TASTE = "creative_taste_"
 _PRIOR_CLICKS = 10.0
 """Clicks that count for a customer without any taste: his own few would be taken for one."""
+_TASTE_DIGITS = 4
+"""Kept: trees would split between sums that differ only by the order in which they were added up."""
 _DAY = 86_400_000_000
 _HOUR = 3_600_000_000
 
@@ -173,8 +175,8 @@ def _taste(clicks: np.ndarray, content: ContentTables, exposed: Exposed) -> Colu
     labels -= labels.mean(axis=0)
     columns: Columns = {f"{_TASTE}labels": _dots(mean @ labels, labels, customer, creative)}
     for group, vectors in content.vectors.items():
-        columns[f"{_TASTE}{group}"] = np.asarray(_near(mean[None], vectors)[0][customer, creative], np.float32)
-    return columns
+        columns[f"{_TASTE}{group}"] = _near(mean[None], vectors)[0][customer, creative]
+    return {name: np.round(values, _TASTE_DIGITS) for name, values in columns.items()}
 
 
 def _near(done: np.ndarray, vectors: np.ndarray) -> np.ndarray:
