@@ -131,7 +131,7 @@ class OnlineView:
         row: Row = {self.view.entity.value: id_, EVENT_TIMESTAMP: from_micros(as_of.int64_val)}
         for column in self.view.columns:
             value = values.get(column.name)
-            row[column.name] = None if value is None else _from_value(column.type, value)
+            row[column.name] = None if value is None else from_value(column.type, value)
         return row
 
 
@@ -154,8 +154,9 @@ def _to_value(type_: ColumnType, value: Any) -> Value:
     return Value(**{_FIELDS[type_]: value})
 
 
-def _from_value(type_: ColumnType, value: Value) -> Any:
-    if value.WhichOneof("val") is None:
+def from_value(type_: ColumnType, value: Value) -> Any:
+    """What a message of Feast's holds; None where that is nothing."""
+    if value.WhichOneof("val") in (None, "null_val"):
         return None
     content = getattr(value, _FIELDS[type_])
     return list(content.val) if type_ in _LISTS else content

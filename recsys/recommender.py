@@ -17,6 +17,7 @@ from recsys.modeling.two_tower import ItemVectors, TwoTower
 from recsys.ranking.blend import blend_inputs, log_shares
 from recsys.ranking.companions import companions
 from recsys.ranking.features import Asked
+from recsys.ranking.response import ResponseModel
 from recsys.ranking.response_features import Exposed
 from recsys.ranking.stage import SecondStage, StageRead
 from recsys.schema import Kind, Modality
@@ -173,15 +174,34 @@ class Recommender:
         Raises:
             ModelError: the model has learned from no exposures.
         """
-        if self.bundle.response is None:
-            raise ModelError("this model knows no responses: train it on a dataset with logged exposures")
-        asked, blend = self._asked(states), self.bundle.response.config.blend
-        found = self.bundle.response.probabilities(asked, exposed)
+        return self.chances(states, exposed, self.response_logits(states, exposed), ranked)
+
+    def response_logits(self, states: CustomerStates, exposed: Exposed) -> np.ndarray:
+        """[E, 3] float32: log-odds of the same, each given the one before; by the first creatives are compared.
+
+        Raises:
+            ModelError: the model has learned from no exposures.
+        """
+        return self._response.logits(self._asked(states), exposed)
+
+    def chances(
+        self, states: CustomerStates, exposed: Exposed, logits: np.ndarray, ranked: np.ndarray | None = None
+    ) -> np.ndarray:
+        """As `responses`, of what `response_logits` says of them."""
+        blend = self._response.config.blend
+        found = self._response.calibrated(logits, exposed.product)
         if blend is None or not len(found):
             return found
         scores = self.score(states, Kind.PRODUCTS) if ranked is None else ranked
         pairs = exposed.customer, exposed.product
-        return blend(found, blend_inputs(found[:, 1], scores[pairs], log_shares(asked.tower)[pairs]))
+        shares = log_shares(self.tower_scores(states, Kind.PRODUCTS))
+        return blend(found, blend_inputs(found[:, 1], scores[pairs], shares[pairs]))
+
+    @property
+    def _response(self) -> ResponseModel:
+        if self.bundle.response is None:
+            raise ModelError("this model knows no responses: train it on a dataset with logged exposures")
+        return self.bundle.response
 
     def tower_scores(self, states: CustomerStates, kind: Kind) -> np.ndarray:
         """[B, N] float32: the first stage's scores, inner products."""

@@ -15,6 +15,7 @@ from recsys.schema import EVENT_TIMESTAMP
 if TYPE_CHECKING:
     from feast import FeatureStore
 
+    from feature_repo.one_entity import OneEntityReader
     from feature_repo.online import OnlineView
 
 _ONLINE_FILE: Final = "online.db"
@@ -29,6 +30,8 @@ class _Opened(NamedTuple):
 
     file: tuple[int, int] | None
     views: dict[str, "OnlineView"]
+    together: "OneEntityReader"
+    """All of them at once, of one customer."""
 
 
 class OnlineFeatures:
@@ -52,7 +55,7 @@ class OnlineFeatures:
         store = open_store(home, self._settings, online_only=True)
         self.manifest = FeatureManifest.read(features_folder(home))
         self._names = {view.name: _names(view) for view in self.manifest.views_of(Entity.CUSTOMER)}
-        self._opened = _Opened(_identity(self._file), self._views_of(store))
+        self._opened = self._open(_identity(self._file), store)
         self._lock = Lock()
         self._lock_file = feast_folder(home) / "online.lock"
 
@@ -72,14 +75,30 @@ class OnlineFeatures:
             customer_id: who.
             now: the time that ages are measured from; by default the present.
         """
-        return self.read_customers([customer_id], now)[0]
+        now = now or datetime.now(UTC)
+        opened = self._current()
+        try:
+            rows = opened.together.read(customer_id)
+        except Exception:
+            self._forget()
+            raise
+        found: CustomerRow = {}
+        known = False
+        for view, row in zip(opened.views.values(), rows, strict=True):
+            names = self._names[view.view.name]
+            if row is None or _is_stale(row, view.view, now):
+                found.update((full, None) for _, full in names)
+            else:
+                known = True
+                found.update((full, row[column]) for column, full in names)
+        return found if known else None
 
     def read_customers(self, ids: Sequence[str], now: datetime | None = None) -> list[CustomerRow | None]:
         """The features of N customers, one read a view."""
         now = now or datetime.now(UTC)
         rows: list[CustomerRow] = [{} for _ in ids]
         known = [False] * len(ids)
-        for name, online in self._views().items():
+        for name, online in self._current().views.items():
             for place, found in enumerate(self._read(online, ids)):
                 row = None if found is None or _is_stale(found, online.view, now) else found
                 known[place] |= row is not None
@@ -130,7 +149,7 @@ class OnlineFeatures:
             return new
 
     def _online(self, view: str) -> "OnlineView":
-        views = self._views()
+        views = self._current().views
         if view not in views:
             raise FeatureError(f"there is no customer view {view}; there are {', '.join(views)}")
         return views[view]
@@ -139,10 +158,14 @@ class OnlineFeatures:
         try:
             return online.read(ids)
         except Exception:
-            self._opened = self._opened._replace(file=None)  # a connection may keep what was damaged and is healed
+            self._forget()
             raise
 
-    def _views(self) -> dict[str, "OnlineView"]:
+    def _forget(self) -> None:
+        """A connection may keep what was damaged and is healed: the next read opens the file anew."""
+        self._opened = self._opened._replace(file=None)
+
+    def _current(self) -> _Opened:
         """The views; those of SQLite opened anew where the file at its path is another than before.
 
         A connection would read the old one for ever, and would make an empty one where there is none.
@@ -151,18 +174,20 @@ class OnlineFeatures:
             FeatureError: the file is gone.
         """
         if self._file is None:
-            return self._opened.views
+            return self._opened
         file = _identity(self._file)
         if file is None:
             raise FeatureError(f"{self._file} is gone: run `recsys features DATASET`, or restore it")
         if file != self._opened.file:
-            self._opened = _Opened(file, self._views_of(open_store(self._home, self._settings, online_only=True)))
-        return self._opened.views
+            self._opened = self._open(file, open_store(self._home, self._settings, online_only=True))
+        return self._opened
 
-    def _views_of(self, store: "FeatureStore") -> dict[str, "OnlineView"]:
+    def _open(self, file: tuple[int, int] | None, store: "FeatureStore") -> _Opened:
+        from feature_repo.one_entity import OneEntityReader
         from feature_repo.online import OnlineView
 
-        return {view.name: OnlineView(store, view) for view in self.manifest.views_of(Entity.CUSTOMER)}
+        views = self.manifest.views_of(Entity.CUSTOMER)
+        return _Opened(file, {view.name: OnlineView(store, view) for view in views}, OneEntityReader(store, views))
 
 
 def _identity(path: Path | None) -> tuple[int, int] | None:

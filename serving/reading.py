@@ -11,7 +11,6 @@ from serving.loading import Components, FeatureReader
 from serving.metrics import Metrics
 from serving.models import ModelHolder
 from serving.recording import NOTHING_HELD_BACK
-from serving.store.catalogue import CatalogueStore
 from serving.store.facts import CustomerRecord, FactStore
 
 FACT_THREADS = 4
@@ -43,7 +42,6 @@ class CustomerReader:
     def __init__(self, components: Components, metrics: Metrics, timeout: float) -> None:
         self.features = components.features
         self._facts = FactStore(components.store)
-        self._changes = CatalogueStore(components.store)
         self._cache = FeatureCache()
         self._sql = Guard("sql", GuardConfig(timeout, FACT_THREADS), metrics)
         self._online = Guard("features", GuardConfig(timeout, FEATURE_THREADS), metrics)
@@ -56,14 +54,9 @@ class CustomerReader:
         None where they cannot be read: the customer is then treated as the most restricted there is.
         """
         try:
-            return await self._sql.call(self._facts_and_changes, customer_id, revision, now)
+            return await self._sql.call(self._facts.read_with_changes, customer_id, now, revision)
         except UnavailableError:
             return None, NOTHING_HELD_BACK
-
-    def _facts_and_changes(
-        self, customer_id: str, revision: int, now: datetime
-    ) -> tuple[CustomerRecord, Mapping[Kind, Sequence[str]]]:
-        return self._facts.read(customer_id, now), self._changes.changed_since(revision)
 
     async def read_features(self, customer_id: str, now: datetime) -> ReadFeatures:
         """His features; where they cannot be read, those that were read last, if that was a short time ago."""

@@ -20,7 +20,7 @@ CONTAINERS = (
     "Base",
     "DeclarativeBase",
 )
-BASE = frozenset({"schema", "errors", "config"})
+BASE = frozenset({"schema", "errors", "config", "compiling"})
 FOUNDATION = BASE | {"data", "encoders", "features", "privacy"}
 MODELS = FOUNDATION | {"modeling"}
 CHOOSING = MODELS | {"retrieval", "policy"}
@@ -34,6 +34,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "schema": frozenset(),
     "errors": frozenset(),
     "config": frozenset({"errors"}),
+    "compiling": frozenset(),
     "home": BASE,  # where the state lies
     "data": FOUNDATION,
     "encoders": FOUNDATION,

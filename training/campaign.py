@@ -1,12 +1,16 @@
 """A bank's dataset and its champion as the planner of campaigns sees them (`recsys.campaigns.source`)."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
+import torch
+from threadpoolctl import threadpool_limits
 
 from recsys.bundle import Bundle
 from recsys.campaigns.bank import DatasetCustomers, Shelf
@@ -16,8 +20,8 @@ from recsys.campaigns.source import Groups, History, Scores
 from recsys.data.contract import Dataset
 from recsys.decisions.versions import product_version, words_hash
 from recsys.policy.facts import BoolArray
-from recsys.schema import CONTENT_ID, PRODUCT_ID, EventType, Kind
-from training.campaign_history import conversions_per_response, read_history
+from recsys.schema import CONTENT_ID, PRODUCT_ID, Kind
+from training.campaign_history import read_history
 from training.campaign_responses import Responses
 from training.campaign_tones import read_tone_responses
 from training.campaign_uplift import learn_uplift
@@ -45,29 +49,43 @@ class BankCustomers(DatasetCustomers):
             "dataset": fingerprint,
         }
 
+    @contextmanager
+    def one_thread(self) -> Iterator[None]:
+        """Within it, matrices are multiplied by one thread, which is also what makes sums the same on every machine."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with threadpool_limits(1, "blas"):
+                yield
+        finally:
+            torch.set_num_threads(before)
+
     def scores(self, customers: Sequence[str], segments: Sequence[str], allowed: BoolArray) -> Scores:
         """What the champion says of them."""
         everybody = np.zeros(len(customers), dtype=bool)
         known = self.recommend.understand(self.asked(customers), everybody)
         products = self.recommend.scores(known, segments, Kind.PRODUCTS, allowed)
+        closely = np.zeros(
+            (len(customers), len(self.contents)), dtype=bool
+        )  # none: `respond` looks at those that matter
         return Scores(
             products,
-            self.recommend.scores(known, segments, Kind.CONTENTS),
+            self.recommend.scores(known, segments, Kind.CONTENTS, closely),
             None if self.bundle.response is None else Responses(self.recommend.recommender, known, products),
         )
 
     def history(self, objective: Objective) -> History:
         """What logged impressions taught."""
-        found = read_history(self.recommend, objective, self.as_of)
-        uplift = learn_uplift(self.dataset, self.as_of, self.policy.pack.credit)
+        with ThreadPoolExecutor(1) as pool:  # beside each other: most of both is done without the interpreter
+            learning = pool.submit(learn_uplift, self.dataset, self.as_of, self.policy.pack.credit)
+            found = read_history(self.recommend, objective, self.as_of)
+        uplift = learning.result()
         if objective == "engage" and uplift.predict is not None:
             why = "the history's trials are about applications, and this campaign is about clicks"
             uplift = uplift._replace(method="propensity", reason=why, predict=None)
-        worth = conversions_per_response(self.dataset, EventType.APPLY, self.as_of)
         response = self.bundle.response
         return found._replace(
             uplift=uplift,
-            conversions_per_application=worth,
             by_responses=response is not None,
             blended=response is not None and response.config.blend is not None,
         )

@@ -7,7 +7,7 @@ from recsys.ranking.heads import HEADS
 from recsys.ranking.response import FIRST_PLACE
 from recsys.ranking.response_features import Exposed
 from recsys.recommender import Recommender
-from recsys.schema import PRODUCT_ID
+from recsys.schema import PRODUCT_ID, Kind
 
 
 class Responses:
@@ -31,21 +31,35 @@ class Responses:
             np.int64,
         )
 
-    def __call__(self, row: np.ndarray, content: np.ndarray, channel: str) -> np.ndarray:
+    @property
+    def orders(self) -> bool:
+        """Whether creatives are compared by these rather than by the towers."""
+        return self._recommender.reorders(Kind.CONTENTS)
+
+    def logits(self, row: np.ndarray, content: np.ndarray, channel: str) -> np.ndarray:
+        """[n, 3] log-odds of a click, and of each outcome after it; NaN where nothing is known."""
+        found = np.full((len(row), len(HEADS)), np.nan, np.float32)
+        here = self._known.known[row]
+        if here.any():
+            exposed = self._exposed(row[here], content[here], channel)
+            found[here] = self._recommender.response_logits(self._known.states, exposed)  # type: ignore[arg-type]
+        return found
+
+    def chances(self, row: np.ndarray, content: np.ndarray, channel: str, logits: np.ndarray) -> np.ndarray:
         """[n, 3] probabilities of a click, an application and a conversion; NaN where nothing is known."""
         found = np.full((len(row), len(HEADS)), np.nan)
-        states = self._known.states
         here = self._known.known[row]
-        if states is None or not here.any():
-            return found
-        places = self._place[row[here]]
-        number = self._recommender.reader.channel_index(channel)
-        exposed = Exposed(
-            places,
-            self._owner[content[here]],
-            content[here],
-            np.full(len(places), number, np.int64),
-            np.full(len(places), FIRST_PLACE, np.float32),
-        )
-        found[here] = self._recommender.responses(states, exposed, self._ranked)  # type: ignore[arg-type]
+        if here.any():
+            exposed = self._exposed(row[here], content[here], channel)
+            found[here] = self._recommender.chances(self._known.states, exposed, logits[here], self._ranked)  # type: ignore[arg-type]
         return found
+
+    def _exposed(self, row: np.ndarray, content: np.ndarray, channel: str) -> Exposed:
+        number = self._recommender.reader.channel_index(channel)
+        return Exposed(
+            self._place[row],
+            self._owner[content],
+            content,
+            np.full(len(row), number, np.int64),
+            np.full(len(row), FIRST_PLACE, np.float32),
+        )

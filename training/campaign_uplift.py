@@ -18,7 +18,7 @@ from recsys.features.consent import Consent, Purpose
 from recsys.policy.pack import CreditPolicy
 from recsys.schema import CUSTOMER_ID, EVENT_TIMESTAMP, EVENT_TYPE, PRODUCT_ID, EventType, Table
 
-MOST_CUSTOMERS: Final = 20_000
+MOST_CUSTOMERS: Final = 8_000
 MOST_REQUESTS: Final = 20_000
 _VALIDATION: Final = 0.3
 """Share of the history, its end, on which learners are compared."""

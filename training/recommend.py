@@ -18,6 +18,7 @@ from recsys.decisions.catalogue import Catalogue
 from recsys.decisions.pipeline import DecisionPipeline
 from recsys.decisions.scoring import ScoreArray, Understanding, score_all
 from recsys.errors import RecsysError
+from recsys.features.in_time import TablesInTime
 from recsys.features.spec import Entity, FeatureManifest
 from recsys.modeling.reader import CustomerRows
 from recsys.policy.as_of import customer_facts_as_of, taken_before
@@ -27,7 +28,6 @@ from recsys.policy.registry import pack_in_force
 from recsys.policy.rules import RequestContext
 from recsys.recommender import Recommender
 from recsys.schema import CONTENT_ID, CUSTOMER_ID, EVENT_TIMESTAMP, MODE, PRODUCT_ID, RANK, SCORE, Kind, Modality, Table
-from training.dataset import join_customers
 from training.examples import ROW_ID
 
 _CHUNK = 10_000
@@ -76,8 +76,8 @@ class BatchRecommender:
         policy = PolicyEngine(pack_in_force(home, bundle.manifest.policy), bundle.manifest.repeatable)
         self.pipeline = DecisionPipeline(self.recommender, policy, catalogue)
         self._products = ProductFacts.from_frame(bundle.products)
-        manifest = FeatureManifest.read(home / "features")
-        self._views = [view.name for view in manifest.views_of(Entity.CUSTOMER)]
+        views = FeatureManifest.read(home / "features").views_of(Entity.CUSTOMER)
+        self._tables = TablesInTime(home / "features", views, self.recommender.reader.reads)
         self._end = dataset.end()
 
     def write(self, request: BatchRequest, out: Path, progress: Progress | None = None) -> BatchReport:
@@ -180,7 +180,7 @@ class BatchRecommender:
         everything = tuple(self.recommender.modalities)
         if profiled.is_empty():
             return Understanding(None, np.zeros(len(asked), bool), (everything,) * len(asked))
-        joined = join_customers(self.home, profiled, self._views)
+        joined = self._tables.join(profiled)
         now = profiled[EVENT_TIMESTAMP].dt.epoch("us").to_numpy()
         rows = self.recommender.reader.read_customers(joined.to_dict(), now, [None] * len(profiled))
         some = self._understanding(rows)

@@ -1,6 +1,6 @@
 """The customers of a dataset as audiences and rules see them (`recsys.campaigns.source.RuleSource`); no model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -12,7 +12,7 @@ import polars as pl
 from recsys.campaigns.audience import AudienceFields
 from recsys.data.contract import Dataset
 from recsys.features.spec import Entity, FeatureManifest, FeatureView, ViewName, feature_name
-from recsys.policy.as_of import customer_facts_as_of, taken_before
+from recsys.policy.as_of import FactsOnFile, taken_before
 from recsys.policy.engine import PolicyEngine
 from recsys.policy.facts import CustomerFacts, ProductFacts
 from recsys.schema import CUSTOMER_ID, EVENT_TIMESTAMP, Table
@@ -80,11 +80,10 @@ class DatasetCustomers:
         """How much of each limited product is gone."""
         return self._taken
 
-    def facts(self, customers: Sequence[str]) -> CustomerFacts:
-        """What the rules know of B customers, and the messages that they were sent."""
-        return customer_facts_as_of(
-            self.dataset, self.asked(customers), self.products, self.policy.pack.pushed_channels
-        )
+    def facts_of(self, audience: Sequence[str]) -> Callable[[Sequence[str]], CustomerFacts]:
+        """What the rules know of an audience, and the messages that they were sent, for some of them at a time."""
+        channels, since = self.policy.pack.pushed_channels, self.as_of - timedelta(days=self.policy.contact_days)
+        return FactsOnFile.read(self.dataset, self.asked(audience), self.products, channels, since).of
 
     @cached_property
     def _latest(self) -> pl.LazyFrame:

@@ -83,76 +83,89 @@ class Offers:
     ) -> pl.DataFrame | None:
         if not len(offer.rows):
             return None
-        places = np.unique(offer.facts.product)
-        content = self._best_contents(offer, customers.allowed[offer.channel], scores.contents, places)
+        allowed = customers.allowed[offer.channel]
+        places, owner = np.unique(offer.facts.product, return_inverse=True)
+        there = np.stack([allowed[:, owner == place].any(axis=1) for place in range(len(places))], axis=1)
         chance = history.curve(scores.products[:, places], offer.channel)
-        value = np.where(content >= 0, chance * self.margins[places], -np.inf)
-        short = _best(value, brief.limits.per_customer + SPARE_OPTIONS + WIDER)
-        added = self._added(offer, customers, scores, history, Shortlist(short, content, chance, places))
-        value = np.where(np.isnan(added), -np.inf, added * self.margins[places] - offer.cost)
-        best = _best(value, brief.limits.per_customer + SPARE_OPTIONS)
-        row, rank = np.nonzero(np.take_along_axis(value, best, axis=1) > -np.inf)
-        place = best[row, rank]
-        chosen, product = content[row, place], places[place]
+        value = np.where(there, chance * self.margins[places], -np.inf)
+        short = np.zeros(value.shape, dtype=bool)
+        np.put_along_axis(short, _best(value, brief.limits.per_customer + SPARE_OPTIONS + WIDER), values=True, axis=1)
+        look = _best_creatives(offer, allowed & short[:, owner], owner, scores)
+        pairs = Pairs(
+            look.row,
+            offer.rows[look.creative],
+            np.array(customers.ids, dtype=object)[look.row].tolist(),
+            np.array(customers.source.products.ids, dtype=object)[places[look.place]].tolist(),
+            chance[look.row, look.place],
+            look.logits,
+        )
+        added = added_conversions(pairs, offer.channel, scores, history)
+        worth = added * self.margins[places[look.place]] - offer.cost
+        kept, rank = _best_of_rows(look.row, worth, brief.limits.per_customer + SPARE_OPTIONS)
+        return self._frame(offer, customers, look.take(kept), (added[kept], worth[kept], pairs.chance[kept], rank))
+
+    @staticmethod
+    def _frame(offer: Offer, customers: "Reachable", look: "Look", numbers: tuple[np.ndarray, ...]) -> pl.DataFrame:
+        added, value, chance, rank = numbers
+        row, products = look.row, customers.source.products
+        product = offer.facts.product[look.creative]
         ids = np.array(offer.facts.ids, dtype=object)
-        names = np.array(customers.source.products.ids, dtype=object)
+        names = np.array(products.ids, dtype=object)
         return pl.DataFrame(
             {
                 CUSTOMER_ID: pl.Series(np.array(customers.ids, dtype=object)[row], dtype=pl.String),
                 PRODUCT_ID: pl.Series(names[product], dtype=pl.String),
-                CONTENT_ID: pl.Series(ids[chosen], dtype=pl.String),
+                CONTENT_ID: pl.Series(ids[look.creative], dtype=pl.String),
                 "channel": pl.Series([offer.channel], dtype=pl.String).new_from_index(0, len(row)),
-                "slot": pl.Series((customers.slot[row] + rank) % customers.slots, dtype=pl.Int32),
-                "category": pl.Series(customers.source.products.category[product].astype(object), dtype=pl.String),
+                "slot": pl.Series((customers.slot[row] + rank) % customers.slots[row], dtype=pl.Int32),
+                "category": pl.Series(products.category[product].astype(object), dtype=pl.String),
                 "segment": pl.Series(np.array(customers.segments, dtype=object)[row], dtype=pl.String),
-                "language": pl.Series(offer.facts.language[chosen].astype(object), dtype=pl.String),
-                "probability": chance[row, place],
-                "added": added[row, place],
-                "value": value[row, place],
+                "language": pl.Series(offer.facts.language[look.creative].astype(object), dtype=pl.String),
+                "probability": chance,
+                "added": added,
+                "value": value,
                 "cost": np.full(len(row), offer.cost),
             }
         )
 
-    @staticmethod
-    def _added(
-        offer: Offer, customers: "Reachable", scores: Scores, history: History, options: "Shortlist"
-    ) -> np.ndarray:
-        """[B, P]: the conversions that a contact about each product adds; NaN off the shortlist."""
-        added = np.full(options.content.shape, np.nan)
-        row, rank = np.nonzero(np.take_along_axis(options.content, options.best, axis=1) >= 0)
-        place = options.best[row, rank]
-        if len(row):
-            ids = np.array(customers.ids, dtype=object)[row]
-            names = np.array(customers.source.products.ids, dtype=object)[options.places[place]]
-            content = offer.rows[options.content[row, place]]
-            pairs = Pairs(row, content, ids.tolist(), names.tolist(), options.chance[row, place])
-            added[row, place] = added_conversions(pairs, offer.channel, scores, history)
-        return added
 
-    @staticmethod
-    def _best_contents(offer: Offer, allowed: BoolArray, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """[B, P] int64: for each product the allowed creative that the model likes best; -1 where there is none."""
-        mine = np.where(allowed, scores[:, offer.rows], -np.inf)
-        best = np.full((len(mine), len(places)), -1, dtype=np.int64)
-        for column, place in enumerate(places):
-            of_product = np.flatnonzero(offer.facts.product == place)
-            first = mine[:, of_product].argmax(axis=1)
-            here = mine[np.arange(len(mine)), of_product[first]] > -np.inf
-            best[here, column] = of_product[first[here]]
-        return best
+class Look(NamedTuple):
+    """n contacts that are looked at closely, by customer."""
+
+    row: np.ndarray
+    """[n] int64, rising: which of the batch's customers."""
+    creative: np.ndarray
+    """[n] int64: which of the offer's creatives."""
+    place: np.ndarray
+    """[n] int64: which of the offer's products."""
+    logits: np.ndarray | None
+    """[n, 3]: what the response model says; None: there is none."""
+
+    def take(self, which: np.ndarray) -> "Look":
+        """Some of them."""
+        return Look(*(None if values is None else values[which] for values in self))  # type: ignore[arg-type]
 
 
-class Shortlist(NamedTuple):
-    """The products that B customers may be told of on a channel, P of them, and which are looked at closely."""
+def _best_creatives(offer: Offer, among: BoolArray, owner: np.ndarray, scores: Scores) -> Look:
+    """For each customer and product, of the creatives `among` [B, c], the one that the model likes best.
 
-    best: np.ndarray
-    """[B, k] of P, the most promising first."""
-    content: np.ndarray
-    """[B, P]: the channel's creative for each; -1: none."""
-    chance: np.ndarray
-    """[B, P]"""
-    places: np.ndarray
-    """[P]: positions in the catalogue."""
+    Args:
+        offer: the channel.
+        among: [B, c] bool.
+        owner: [c] int64: which of the offer's products each creative is about.
+        scores: what the champion says.
+    """
+    row, creative = np.nonzero(among)
+    content = offer.rows[creative]
+    liking = scores.contents[row, content]
+    logits = None if scores.respond is None else scores.respond.logits(row, content, offer.channel)
+    if scores.respond is not None and logits is not None and scores.respond.orders:
+        liking = np.where(np.isnan(logits[:, 0]), liking, logits[:, 0])
+    look = Look(row, creative, owner[creative], logits)
+    order = np.lexsort((-liking, look.place, row))
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (np.diff(row[order]) != 0) | (np.diff(look.place[order]) != 0)
+    return look.take(order[first])
 
 
 class Reachable(NamedTuple):
@@ -164,13 +177,15 @@ class Reachable(NamedTuple):
     """By channel, [B, c]: the creatives that each may get."""
     slot: np.ndarray
     """[B] int64: the slot of each customer's first message."""
-    slots: int
+    slots: np.ndarray
+    """[B] int64: how many there are in his zone."""
     source: RuleSource
 
 
-def first_slots(customers: Sequence[str], brief: Brief, slots: int) -> np.ndarray:
-    """[B] int64: spreads the customers over the slots evenly, the same way every time."""
-    return np.array([int(draw(brief.salt, f"slot:{brief.campaign_id}", name) * slots) for name in customers], np.int64)
+def first_slots(customers: Sequence[str], brief: Brief, slots: np.ndarray) -> np.ndarray:
+    """[B] int64: spreads the customers over their slots evenly, the same way every time."""
+    draws = np.array([draw(brief.salt, f"slot:{brief.campaign_id}", name) for name in customers], np.float64)
+    return (draws * slots).astype(np.int64)
 
 
 def campaign_products(brief: Brief, source: RuleSource) -> np.ndarray:
@@ -238,3 +253,11 @@ def _require_creatives(usable: pl.DataFrame, brief: Brief) -> None:
 def _best(value: np.ndarray, count: int) -> np.ndarray:
     """[B, count] the columns of the highest values of each row, best first."""
     return np.argsort(-value, axis=1, kind="stable")[:, :count]
+
+
+def _best_of_rows(row: np.ndarray, value: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of n entries are among the `count` of the highest value of their row (rising), and which place each has."""
+    order = np.lexsort((-value, row))
+    starts = np.flatnonzero(np.diff(row[order], prepend=-1) != 0)
+    place = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
+    return order[place < count], place[place < count]

@@ -50,6 +50,7 @@ def describe(planned: Planned) -> Plan:
         "seed": planned.brief.seed,
         "in_app_channels": list(planned.in_app),
         **_method(planned),
+        "learned_from": _learned_from(planned.draft.history),
         "waterfall": [step._asdict() for step in steps],
         "totals": _totals(planned, assignments),
         "constraints": [{**price._asdict(), "binding": price.binding} for price in planned.allocation.prices],
@@ -92,6 +93,16 @@ def _method(planned: Planned) -> dict[str, Any]:
     return {"method": PROPENSITY, "why": why if uplift is None else f"{why}; {uplift.reason}", "uplift": table}
 
 
+def _learned_from(history: History) -> dict[str, int]:
+    """How much was looked at to say what a contact brings."""
+    return {
+        "customers": history.customers,
+        "exposures": history.curve.exposures,
+        "responses": history.curve.responses,
+        "scored": history.scored,
+    }
+
+
 def _why_propensity(history: History, wanted: str) -> str:
     share = history.share
     blended = ", blended with the champion's ranking," if history.blended else ""
@@ -100,7 +111,10 @@ def _why_propensity(history: History, wanted: str) -> str:
         if history.by_responses
         else f"ranked by the probability of `{wanted}` after a contact"
     )
-    why += f"; responses expected from {history.curve.responses} to {history.curve.exposures} logged impressions; "
+    why += (
+        f"; responses expected from {history.curve.responses} to {history.curve.exposures} logged impressions of "
+        f"{history.customers} customers; "
+    )
     if share is None:
         why += "the history has no randomised control group that responded: what contact adds is not known"
     elif share.low > 0:

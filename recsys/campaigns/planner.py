@@ -3,8 +3,10 @@
 What is kept of a batch of customers is a few options each, so that memory does not grow with the bank.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -12,13 +14,15 @@ from rich.progress import Progress
 
 from recsys.campaigns.allocation import Allocation, allocate
 from recsys.campaigns.brief import Brief, BriefError
-from recsys.campaigns.judging import Batch, Reach, batches, reach_batch, read_audience
+from recsys.campaigns.judging import Batch, Reach, Reached, batches, reach_batch, read_audience
 from recsys.campaigns.offers import Offers, Reachable, first_slots, in_app_channels
 from recsys.campaigns.slots import slot_times
 from recsys.campaigns.source import CustomerSource, History
 from recsys.campaigns.waterfall import Waterfall
-from recsys.policy.facts import BoolArray
 from recsys.schema import CUSTOMER_ID, PRODUCT_ID
+
+_MOST_WORKERS: Final = 4
+"""Each looks at a batch, which takes some 300 MB."""
 
 
 @dataclass
@@ -78,49 +82,50 @@ def plan_campaign(brief: Brief, source: CustomerSource, progress: Progress | Non
 def _walk(
     brief: Brief, source: CustomerSource, offers: Offers, audience: pl.DataFrame, progress: Progress | None
 ) -> Draft:
+    """Batches are looked at side by side, each as it would be alone, and put together in their order."""
     learning = progress.add_task("learning from logged contacts", total=1) if progress else None
-    history = source.history(brief.objective)
-    if progress and learning is not None:
-        progress.advance(learning)
-    draft = Draft(Reach(Waterfall(len(audience), source.policy.rule_ids)), history, pl.DataFrame())
-    task = progress.add_task("asking rules and model", total=len(audience)) if progress else None
-    found = []
-    for batch in batches(audience):
-        options = _options_of(batch, brief, source, offers, draft)
-        if options is not None:
-            found.append(options)
-        if progress and task is not None:
-            progress.advance(task, len(batch.rows))
+    with source.one_thread(), ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_WORKERS)) as pool:
+        reading = pool.submit(source.facts_of, audience[CUSTOMER_ID].to_list())
+        history = source.history(brief.objective)
+        facts = reading.result()
+        if progress and learning is not None:
+            progress.advance(learning)
+        draft = Draft(Reach.of(audience, source), history, pl.DataFrame())
+        task = progress.add_task("asking rules and model", total=len(audience)) if progress else None
+
+        def look(batch: Batch) -> tuple[Reached, pl.DataFrame | None, int]:
+            reached = reach_batch(batch, brief, source, offers, facts)
+            options = _score(batch, reached, brief, offers, (source, history))
+            return reached._replace(allowed={}), options, len(batch.rows)
+
+        found = []
+        for reached, options, looked_at in pool.map(look, batches(audience)):
+            draft.reach.add(reached)
+            if options is not None:
+                found.append(options)
+            if progress and task is not None:
+                progress.advance(task, looked_at)
     draft.options = pl.concat(found) if found else pl.DataFrame()
     return draft
 
 
-def _options_of(
-    batch: Batch, brief: Brief, source: CustomerSource, offers: Offers, draft: Draft
-) -> pl.DataFrame | None:
-    """The options of one batch; who fell out is counted in the draft's waterfall."""
-    rows, allowed = reach_batch(batch, brief, source, offers, draft.reach)
-    if not len(rows):
-        return None
-    return _score(
-        batch.rows[rows], {name: mask[rows] for name, mask in allowed.items()}, brief, offers, (source, draft)
-    )
-
-
 def _score(
-    rows: pl.DataFrame,
-    allowed: dict[str, BoolArray],
-    brief: Brief,
-    offers: Offers,
-    context: tuple[CustomerSource, Draft],
-) -> pl.DataFrame:
-    source, draft = context
+    batch: Batch, reached: Reached, brief: Brief, offers: Offers, context: tuple[CustomerSource, History]
+) -> pl.DataFrame | None:
+    """The options of one batch; None: nobody of it may be contacted."""
+    if not len(reached.rows):
+        return None
+    source, history = context
+    rows = batch.rows[reached.rows]
+    allowed = {name: mask[reached.rows] for name, mask in reached.allowed.items()}
     ids = rows[CUSTOMER_ID].to_list()
     products = np.zeros((len(ids), len(source.products)), dtype=bool)
     for offer in offers.channels:
         for column, product in enumerate(offer.facts.product):
             products[:, product] |= allowed[offer.channel][:, column]
-    slots = len(slot_times(brief, rows["time_zone"][0]))
+    zones = rows["time_zone"].to_list()
+    counts = {zone: len(slot_times(brief, zone)) for zone in set(zones)}
+    slots = np.array([counts[zone] for zone in zones], np.int64)
     reachable = Reachable(
         ids=ids,
         segments=rows["segment"].fill_null("").to_list(),
@@ -129,7 +134,7 @@ def _score(
         slots=slots,
         source=source,
     )
-    return offers.options(reachable, source.scores(ids, reachable.segments, products), draft.history, brief)
+    return offers.options(reachable, source.scores(ids, reachable.segments, products), history, brief)
 
 
 def _count_unchosen(draft: Draft, allocation: Allocation) -> None:

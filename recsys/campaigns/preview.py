@@ -9,7 +9,7 @@ from recsys.campaigns.holdouts import draw
 from recsys.campaigns.judging import Reach, batches, reach_batch, read_audience
 from recsys.campaigns.offers import Offers
 from recsys.campaigns.source import RuleSource
-from recsys.campaigns.waterfall import HOLDOUT, STEPS, Waterfall, WaterfallStep
+from recsys.campaigns.waterfall import HOLDOUT, STEPS, WaterfallStep
 from recsys.schema import CUSTOMER_ID
 
 MOST_JUDGED: Final = 4_000
@@ -49,9 +49,9 @@ def preview(brief: Brief, source: RuleSource, most: int = MOST_JUDGED) -> Previe
     if audience.is_empty():
         raise BriefError("audience: nobody is in it: check the values, or ask for less")
     part = _part(audience, brief.salt, most)
-    reach = Reach(Waterfall(len(part), source.policy.rule_ids))
+    reach, facts = Reach.of(part, source), source.facts_of(part[CUSTOMER_ID].to_list())
     for batch in batches(part):
-        reach_batch(batch, brief, source, offers, reach)
+        reach.add(reach_batch(batch, brief, source, offers, facts))
     everybody = source.count()
     steps = [step for step in reach.waterfall.steps(everybody) if step.step in _KEPT]
     return Preview(everybody, len(audience), len(part), steps)

@@ -42,13 +42,20 @@ class ResponseCurve:
     responses: int
 
     @classmethod
-    def fit(cls, scores: np.ndarray, responded: np.ndarray, channels: Sequence[str | None]) -> "ResponseCurve":
+    def fit(
+        cls,
+        scores: np.ndarray,
+        responded: np.ndarray,
+        channels: Sequence[str | None],
+        weight: np.ndarray | None = None,
+    ) -> "ResponseCurve":
         """Learns the map.
 
         Args:
             scores: [n] of what was shown.
             responded: [n] bool: the customer did what the campaign wants, within the window.
             channels: [n] where it was shown.
+            weight: [n] for how many exposures each stands, where they are a sample; None: for itself.
 
         Raises:
             RecsysError: there are fewer than LEAST_RESPONSES responses.
@@ -60,17 +67,20 @@ class ResponseCurve:
                 f"{LEAST_RESPONSES} are needed to say what a contact brings: choose an objective that happens more "
                 "often (engage, apply), or log more"
             )
+        weight = np.ones(len(scores)) if weight is None else weight
         order = np.argsort(scores, kind="stable")
-        x, y = scores[order].astype(np.float64), responded[order].astype(np.float64)
+        x, y, w = scores[order].astype(np.float64), responded[order].astype(np.float64), weight[order]
         from scipy.optimize import isotonic_regression
 
-        fitted = isotonic_regression(y)
+        fitted = isotonic_regression(y, weights=w)
         edges = fitted.blocks
-        middles = np.add.reduceat(x, edges[:-1]) / np.diff(edges)
+        middles = np.add.reduceat(x * w, edges[:-1]) / np.add.reduceat(w, edges[:-1])
         levels = fitted.x[edges[:-1]]
         knots, first = np.unique(middles, return_index=True)
-        curve = cls(knots, np.maximum.accumulate(levels[first]), {}, len(scores), count)
-        return cls(knots, curve.probabilities, _factors(curve(scores), responded, channels), len(scores), count)
+        every = round(float(weight.sum()))
+        curve = cls(knots, np.maximum.accumulate(levels[first]), {}, every, count)
+        factors = _factors(curve(scores) * weight, responded * weight, channels)
+        return cls(knots, curve.probabilities, factors, every, count)
 
     def __call__(self, scores: np.ndarray, channel: str | None = None) -> np.ndarray:
         """The probabilities of scores of any shape, float64 in [0, 1]."""

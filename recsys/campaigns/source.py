@@ -1,6 +1,7 @@
 """What a plan needs to know of the bank: a protocol, so that the planner itself reads no store and no file."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -13,9 +14,19 @@ from recsys.campaigns.response import Estimate, ResponseCurve
 from recsys.policy.engine import PolicyEngine
 from recsys.policy.facts import BoolArray, CustomerFacts, ProductFacts
 
-Responder = Callable[[np.ndarray, np.ndarray, str], np.ndarray]
-"""[n] rows of customers, [n] positions of creatives, and a channel, to [n, 3] calibrated probabilities of a click, an
-application and a conversion that follow from showing it there once; NaN where nothing is known of the customer."""
+
+class Responder(Protocol):
+    """A model of what follows from showing a creative once: [n] rows of customers, rising, and [n] of creatives."""
+
+    @property
+    def orders(self) -> bool:
+        """Whether creatives are compared by it rather than by their scores."""
+
+    def logits(self, row: np.ndarray, content: np.ndarray, channel: str) -> np.ndarray:
+        """[n, 3] log-odds of a click, and of each outcome after it; NaN where nothing is known of the customer."""
+
+    def chances(self, row: np.ndarray, content: np.ndarray, channel: str, logits: np.ndarray) -> np.ndarray:
+        """[n, 3] calibrated probabilities of a click, an application and a conversion; NaN as above."""
 
 
 class Scores(NamedTuple):
@@ -58,6 +69,10 @@ class History(NamedTuple):
     """Whether the champion has a response model, by which contacts are valued then."""
     blended: bool = False
     """Whether the champion's ranking has a say in it."""
+    customers: int = 0
+    """Whose logged contacts were looked at."""
+    scored: int = 0
+    """Logged contacts that the curve was fitted on; they stand for all `curve.exposures`."""
 
 
 class Groups(NamedTuple):
@@ -93,8 +108,8 @@ class RuleSource(Protocol):
     def taken(self) -> Mapping[str, int]:
         """How much of each limited product is gone."""
 
-    def facts(self, customers: Sequence[str]) -> CustomerFacts:
-        """What the rules know of B customers."""
+    def facts_of(self, audience: Sequence[str]) -> Callable[[Sequence[str]], CustomerFacts]:
+        """What the rules know of an audience, for B of its customers at a time; the nearer their ids, the quicker."""
 
 
 class CustomerSource(RuleSource, Protocol):
@@ -102,6 +117,9 @@ class CustomerSource(RuleSource, Protocol):
 
     versions: Mapping[str, str]
     """Of the model, the policy pack, the features and the data."""
+
+    def one_thread(self) -> AbstractContextManager[None]:
+        """Within it, what the champion computes takes one thread: batches are then computed side by side."""
 
     def scores(self, customers: Sequence[str], segments: Sequence[str], allowed: BoolArray) -> Scores:
         """What the champion says of customers who agree to profiling; `allowed` is [B, N]."""

@@ -29,6 +29,8 @@ class Pairs(NamedTuple):
     """[n] ids."""
     chance: np.ndarray
     """[n] float64: of a response, by the curve."""
+    logits: np.ndarray | None
+    """[n, 3]: what the response model said of them; None: there is none."""
 
 
 def added_conversions(pairs: Pairs, channel: str, scores: Scores, history: History) -> np.ndarray:
@@ -37,9 +39,9 @@ def added_conversions(pairs: Pairs, channel: str, scores: Scores, history: Histo
     if history.uplift is not None and history.uplift.predict is not None:
         applications = history.uplift.predict(pairs.customers, pairs.products)
         return applications * history.conversions_per_application
-    if scores.respond is None:
+    if scores.respond is None or pairs.logits is None:
         return by_curve
-    follows = scores.respond(pairs.row, pairs.content, channel)[:, _CONVERSION]
+    follows = scores.respond.chances(pairs.row, pairs.content, channel, pairs.logits)[:, _CONVERSION]
     return np.where(np.isnan(follows), by_curve, follows)
 
 

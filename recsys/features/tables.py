@@ -10,11 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys.errors import FeatureError
-from recsys.features.spec import AS_OF, ColumnType, FeatureManifest, FeatureView
+from recsys.features.spec import AS_OF, ColumnType, Entity, FeatureManifest, FeatureView
 from recsys.schema import CREATED_TIMESTAMP, EVENT_TIMESTAMP
 
 TIME_DTYPE: Final = pl.Datetime("us", "UTC")
 ROW_GROUP_ROWS: Final = 50_000
+"""Rows that are read together, at most."""
+ROW_GROUP_BYTES: Final = 8 << 20
+"""Wide rows, such as vectors, are fewer: who reads a range of customers need not read all of a group of 50 MB."""
 POLARS_TYPES: Final = MappingProxyType(
     {
         ColumnType.FLOAT: pl.Float32(),
@@ -40,6 +43,11 @@ ARROW_TYPES: Final = MappingProxyType(
 def table_path(folder: Path, view: str) -> Path:
     """Where the table of a view lies."""
     return folder / f"{view}.parquet"
+
+
+def latest_path(folder: Path, view: str) -> Path:
+    """Where the newest row of each customer lies once more: who looks at everybody as he is now need not read all."""
+    return folder / "latest" / f"{view}.parquet"
 
 
 def polars_schema(view: FeatureView) -> dict[str, pl.DataType]:
@@ -80,6 +88,8 @@ def conform(frame: pl.DataFrame, view: FeatureView, source: str) -> pl.DataFrame
 class TableWriter:
     """Writes one feature table as a stream of conformed frames; use it in a `with` block.
 
+    Of customers the newest rows are written a second time, to `latest_path`.
+
     Args:
         folder: an existing folder.
         view: the table's schema.
@@ -89,6 +99,7 @@ class TableWriter:
         self._schema = arrow_schema(view)
         self._path = table_path(folder, view.name)
         self._writer: pq.ParquetWriter | None = None
+        self._latest = _LatestRows(latest_path(folder, view.name), view) if view.entity is Entity.CUSTOMER else None
         self.rows = 0
 
     def __enter__(self) -> Self:
@@ -98,7 +109,9 @@ class TableWriter:
     def write(self, frame: pl.DataFrame) -> None:
         """Appends rows, already in the view's schema and after all rows written before."""
         assert self._writer is not None, "use TableWriter in a with block"  # noqa: S101
-        self._writer.write_table(frame.to_arrow().cast(self._schema), row_group_size=ROW_GROUP_ROWS)
+        _append(self._writer, frame, self._schema)
+        if self._latest is not None:
+            self._latest.write(frame)
         self.rows += frame.height
 
     def __exit__(
@@ -106,6 +119,39 @@ class TableWriter:
     ) -> None:
         if self._writer is not None:
             self._writer.close()
+        if self._latest is not None:
+            self._latest.close()
+
+
+class _LatestRows:
+    """Writes each customer's newest row, of rows that come sorted by customer and time."""
+
+    def __init__(self, path: Path, view: FeatureView) -> None:
+        path.parent.mkdir(exist_ok=True)
+        self._key = view.entity.value
+        self._schema = arrow_schema(view)
+        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
+        self._last: pl.DataFrame | None = None  # whose next row may still come
+
+    def write(self, frame: pl.DataFrame) -> None:
+        rows = frame if self._last is None else pl.concat([self._last, frame])
+        newest = rows.filter(pl.col(self._key) != pl.col(self._key).shift(-1, fill_value=pl.lit("")))
+        self._last = rows.tail(1)
+        done = newest.filter(pl.col(self._key) != self._last[self._key].first()) if len(rows) else newest
+        _append(self._writer, done, self._schema)
+
+    def close(self) -> None:
+        if self._last is not None:
+            _append(self._writer, self._last, self._schema)
+        self._writer.close()
+
+
+def _append(writer: pq.ParquetWriter, rows: pl.DataFrame, schema: pa.Schema) -> None:
+    if rows.is_empty():
+        return
+    table = rows.to_arrow().cast(schema)
+    fitting = ROW_GROUP_BYTES * len(rows) // max(table.nbytes, 1)
+    writer.write_table(table, row_group_size=min(max(fitting, 1), ROW_GROUP_ROWS))
 
 
 def check_tables(folder: Path, manifest: FeatureManifest) -> None:

@@ -112,8 +112,8 @@ class EntityRows(NamedTuple):
     present: np.ndarray
     """[N, number of groups] bool."""
 
-    def take(self, index: np.ndarray) -> "EntityRows":
-        """Rows `index`, [B] int."""
+    def take(self, index: np.ndarray | slice) -> "EntityRows":
+        """Rows `index`, a range or [B] int."""
         return EntityRows(
             self.categorical[index],
             self.lists[index],

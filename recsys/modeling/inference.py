@@ -21,6 +21,8 @@ from recsys.schema import Modality
 _HISTORY: Final = str(Modality.HISTORY)
 _FEW: Final = 64
 """Up to so many rows, plain functions are sooner done than torch's."""
+_AT_ONCE: Final = 256
+"""Histories of many rows that are encoded together: what is worked on stays in the processor's near memory."""
 
 
 class CustomerEncoder:
@@ -110,9 +112,16 @@ class _Torch(NamedTuple):
 
 
 def _states(way: _Plain | _Torch, history: HistoryArrays) -> np.ndarray:
-    """[B, D]: the state after each history; equal ones are encoded once."""
-    first, which = distinct(history)
-    return way.states(history) if len(first) == len(which) else way.states(history.take(first))[which]
+    """[B, D]: the state after each history; of few, equal ones are encoded once."""
+    if len(history.length) <= _FEW:
+        first, which = distinct(history)
+        return way.states(history) if len(first) == len(which) else way.states(history.take(first))[which]
+    order = np.argsort(history.length, kind="stable")  # as long as their neighbours: little is padded
+    parts = [order[start : start + _AT_ONCE] for start in range(0, len(order), _AT_ONCE)]
+    states = np.concatenate([way.states(history.take(part)) for part in parts])
+    out = np.empty_like(states)
+    out[order] = states
+    return out
 
 
 class _Categories(NamedTuple):

@@ -27,8 +27,8 @@ class HistoryArrays(NamedTuple):
     timestamp: np.ndarray
     length: np.ndarray
 
-    def take(self, index: np.ndarray) -> "HistoryArrays":
-        """Histories `index`, [B] int."""
+    def take(self, index: np.ndarray | slice) -> "HistoryArrays":
+        """Histories `index`, a range or [B] int."""
         return HistoryArrays(*(values[index] for values in self))
 
     def to_batch(self) -> HistoryBatch:
@@ -68,6 +68,12 @@ class ModelReader:
         self._content_row = {identifier: row for row, identifier in enumerate(content_ids)}
         self._event_type = {name: index for index, name in enumerate(inputs.event_types, start=1)}
         self._channel = {name: index for index, name in enumerate(inputs.channels, start=1)}
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The columns of customers' features that are looked at."""
+        groups = self.inputs.customers.groups
+        return frozenset({column.key for group in groups for column in group.columns}) | {*_HISTORY_KEYS, _EVER_KEY}
 
     def channel_index(self, name: str | None) -> int:
         """The number of a channel; 0 for one that the model does not know."""

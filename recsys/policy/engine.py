@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from recsys.policy.facts import NO_RATING, BoolArray, ContentFacts, CustomerFacts, ProductFacts, as_instant
 from recsys.policy.pack import PolicyPack
 from recsys.policy.rules import (
+    ContactCapRule,
     DataStaleRule,
     ExpiredAssessmentRule,
     ProductGroups,
@@ -140,6 +141,12 @@ class PolicyEngine:
     def explorable(self, products: ProductFacts) -> BoolArray:
         """[N]: the products with which an answer may try something out."""
         return ~self.groups(products).members(self.pack.exploration.off_for)
+
+    @property
+    def contact_days(self) -> int:
+        """How far back contacts count."""
+        caps = (rule.window_days for rule in self.pack.rules if isinstance(rule, ContactCapRule))
+        return max(caps, default=0)
 
     def suitability(self, customers: CustomerFacts, now: datetime) -> list[str]:
         """Of each customer's risk assessment: `valid`, `expired` (or of the future), `missing`."""

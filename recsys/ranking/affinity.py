@@ -7,6 +7,8 @@ is nothing where it is missing; and a product that nobody has touched has a plac
 Letters: N customers, P products, E labels, D a group's width, K the products' width.
 """
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -15,13 +17,14 @@ from pydantic import Field
 
 from recsys.config import BaseConfig
 from recsys.modeling.encoding import EntityEncoding, EntityRows
+from recsys.ranking.interest_loop import of_group
 from recsys.ranking.profiles import Arrays, Profiles
 from recsys.ranking.tables import ContentTables
 from recsys.schema import FeatureKind
 
 _PREFIX = "affinity"
 _HISTORY_SIZE = 8
-_UNIT_SCALE = 8.0
+_UNIT_SCALE = np.float32(8.0)
 """Directions of pooled embeddings, which are of length 1, vary little: so much more makes them the numbers' equals."""
 
 
@@ -55,7 +58,8 @@ class Learned(NamedTuple):
     """[E] float32."""
 
 
-class Affinity(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Affinity:
     """The fitted model."""
 
     weights: dict[str, np.ndarray]
@@ -103,14 +107,33 @@ class Affinity(NamedTuple):
         parts = np.split(weights.detach().numpy(), edges)
         return cls(dict(zip(blocks, parts, strict=True)), products, bias.detach().numpy())
 
+    @property
+    def names(self) -> list[str]:
+        """What `table` holds."""
+        return [_PREFIX, *(f"{_PREFIX}_{name}" for name in self.weights)]
+
     def scores(self, blocks: Arrays) -> Arrays:
         """Name to [N, P] float32: the part of each group, centred, and the log-probability of each product."""
-        parts = {name: blocks[name] @ weights @ self.products.T for name, weights in self.weights.items()}
-        total = self.bias + sum(parts.values())
-        highest = total.max(axis=1, keepdims=True)
-        total -= highest + np.log(np.exp(total - highest).sum(axis=1, keepdims=True))
-        centred = {f"{_PREFIX}_{name}": part - part.mean(axis=1, keepdims=True) for name, part in parts.items()}
-        return {name: np.asarray(values, np.float32) for name, values in ({_PREFIX: total} | centred).items()}
+        return dict(zip(self.names, self.table(blocks), strict=True))
+
+    def table(self, blocks: Arrays) -> np.ndarray:
+        """As `scores`: [1 + groups, N, P] float32."""
+        first = next(iter(blocks.values()))
+        out = np.empty((1 + len(self.weights), len(first), len(self.products)), np.float32)
+        total, parts = out[0], out[1:]
+        total[:] = self.bias
+        for name, part in zip(self.weights, parts, strict=True):
+            np.matmul(blocks[name], self._through[name], out=part)
+            total += part
+        total -= total.max(axis=1, keepdims=True)
+        total -= np.log(np.exp(total).sum(axis=1, keepdims=True))
+        parts -= parts.mean(axis=2, keepdims=True)
+        return out
+
+    @cached_property
+    def _through(self) -> Arrays:
+        """By group, [D, P]: what a column adds to a product's score."""
+        return {name: np.asarray(weights @ self.products.T, np.float32) for name, weights in self.weights.items()}
 
     def to_arrays(self) -> Arrays:
         """Flat arrays for a safetensors file."""
@@ -127,23 +150,34 @@ class Affinity(NamedTuple):
         return cls(weights, arrays[f"{_PREFIX}.products"], arrays[f"{_PREFIX}.bias"])
 
 
-def customer_blocks(encoding: EntityEncoding, profiles: Profiles, rows: EntityRows) -> Arrays:
-    """Group to [N, D] float32: numbers, categories one by one, presence and the embedding's directions; 0 = missing."""
+def customer_blocks(
+    encoding: EntityEncoding, profiles: Profiles, rows: EntityRows, reduced: Arrays | None = None
+) -> Arrays:
+    """Group to [N, D] float32: numbers, categories one by one, presence and the embedding's directions; 0 = missing.
+
+    Args:
+        encoding: of the columns.
+        profiles: the directions.
+        rows: the customers.
+        reduced: what `profiles.reduced` says of them, where it is known already.
+    """
+    reduced = profiles.reduced(rows) if reduced is None else reduced
     blocks: Arrays = {}
-    place = 0  # of the next categorical column: they are in the order of the groups
+    place, none = 0, np.zeros((len(rows.present), 0), np.float32)
     for position, group in enumerate(encoding.groups):
-        present = rows.present[:, position, None].astype(np.float32)
-        parts = [present, rows.numeric[group.name][:, 0::2]]
-        for column in group.of_kind(FeatureKind.CATEGORICAL):
-            codes = rows.categorical[:, place]
-            parts.append((codes[:, None] == np.arange(1, len(column.vocabulary) + 1)).astype(np.float32))
-            place += 1
-        reduction = profiles.reductions.get(group.name)
-        if reduction is not None and len(reduction.directions):
-            reduced = np.nan_to_num(reduction(rows.vectors[group.name]))
-            parts.append(reduced * _UNIT_SCALE)
-        blocks[group.name] = np.concatenate(parts, axis=1, dtype=np.float32) * present
+        sizes = np.array([len(one.vocabulary) for one in group.of_kind(FeatureKind.CATEGORICAL)], np.int64)
+        codes = np.ascontiguousarray(rows.categorical[:, place : place + len(sizes)], np.int64)
+        place += len(sizes)  # the categorical columns are in the order of the groups
+        numeric, mine = rows.numeric[group.name], reduced.get(group.name, none)
+        width = 1 + numeric.shape[1] // 2 + int(sizes.sum()) + mine.shape[1]
+        block = blocks[group.name] = np.empty((len(numeric), width), np.float32)
+        present = np.ascontiguousarray(rows.present[:, position])
+        of_group(present, _single(numeric), codes, sizes, _single(mine), _UNIT_SCALE, block)
     return blocks
+
+
+def _single(values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(values, np.float32)
 
 
 def product_basis(content: ContentTables, directions: int) -> np.ndarray:

@@ -73,10 +73,11 @@ class BoostedRanker:
             raise ModelError("the bundle's ranker cannot be read (it is not whole): train again")
         self.text = text
         try:
-            self._forest = Forest.parse(text)
+            self.forest = Forest.parse(text)
+            """None where LightGBM itself must be asked."""
         except ValueError as error:
             raise ModelError(f"the bundle's ranker cannot be read ({error}): train again") from error
-        if self._forest is None:
+        if self.forest is None:
             self._booster  # noqa: B018 - what cannot be read is refused now, not when it is asked
 
     @cached_property
@@ -126,21 +127,21 @@ class BoostedRanker:
 
     def predict(self, features: np.ndarray, rounds: int | None = None) -> np.ndarray:
         """[E, F] to [E] float32; with `rounds`, by the first so many trees."""
-        if self._forest is not None and features.dtype == np.float32:
+        if self.forest is not None and features.dtype == np.float32:
             return self.predict_parts(Parts.of_rows(features), rounds)
         raw = self._booster.predict(features, raw_score=True, num_iteration=rounds or -1, num_threads=1)
         return np.asarray(raw, np.float32)
 
     def predict_parts(self, parts: Parts, rounds: int | None = None) -> np.ndarray:
         """As `predict` of `parts.rows()`, which are not made."""
-        if self._forest is None:
+        if self.forest is None:
             return self.predict(parts.rows(), rounds)
-        return self._forest.predict(parts, rounds).astype(np.float32)
+        return self.forest.predict(parts, rounds).astype(np.float32)
 
     def used(self) -> np.ndarray:
         """[U] int64: the features that any tree asks for, ascending; the values of the others are never looked at."""
-        if self._forest is not None:
-            return np.unique(self._forest.conditions.column).astype(np.int64)
+        if self.forest is not None:
+            return np.unique(self.forest.conditions.column).astype(np.int64)
         return np.flatnonzero(self._booster.feature_importance("split"))
 
     def contributions(self, features: np.ndarray, rounds: int | None = None) -> np.ndarray:

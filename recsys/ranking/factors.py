@@ -9,19 +9,20 @@ ALPHA = 10.0
 L2 = 5.0
 
 
-def fold_in(has: Lists, factors: np.ndarray) -> np.ndarray:
+def fold_in(has: Lists, factors: np.ndarray, gram: np.ndarray | None = None) -> np.ndarray:
     """Customers' factors given the items' (Hu, Koren and Volinsky 2008, equation 4).
 
     Args:
         has: B lists of the items that customers have, each once and of weight 1.
         factors: [P, F] float32.
+        gram: [F, F], their inner products, where they are known already.
 
     Returns:
         [B, F] float32; zero for a customer who has nothing.
     """
     size, count = factors.shape[1], len(has.begins) - 1
-    gram = factors.T @ factors + L2 * np.eye(size, dtype=np.float32)
-    systems = np.broadcast_to(gram, (count, size, size)).copy()
+    gram = factors.T @ factors if gram is None else gram
+    systems = np.broadcast_to(gram + L2 * np.eye(size, dtype=np.float32), (count, size, size)).copy()
     for row in range(count):
         mine = factors[has.product[has.begins[row] : has.begins[row + 1]]]
         systems[row] += ALPHA * (mine.T @ mine)

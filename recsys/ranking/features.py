@@ -11,11 +11,9 @@ import numpy as np
 from recsys.modeling.encoding import EntityRows
 from recsys.modeling.reader import HistoryArrays
 from recsys.ranking.activity import Ages
+from recsys.ranking.feature_loop import ACTIVITY, CUSTOMER, of_activity, of_history, of_ranks, warm_up
 from recsys.ranking.sources import named
 from recsys.ranking.tables import ItemTables
-
-_DAY = 86_400_000_000
-_WINDOWS = (7, 30, 90)
 
 Columns = dict[str, np.ndarray]
 
@@ -42,7 +40,7 @@ class Asked(NamedTuple):
     channel: np.ndarray | None = None
     """[B] int64, 0 = none; only the model of responses reads it."""
 
-    def take(self, rows: np.ndarray) -> "Asked":
+    def take(self, rows: np.ndarray | slice) -> "Asked":
         """Customers `rows`."""
         columns = None if self.columns is None else self.columns.take(rows)
         channel = None if self.channel is None else self.channel[rows]
@@ -62,7 +60,13 @@ class FeatureBuilder:
         self.tables = tables
         self.event_types = event_types
         self.numbers = numbers
-        self._ages = Ages.of(tables.activity)
+        attributes = [f"attribute_{number}{what}" for number in numbers for what in ("", "_from_mean", "_from_last")]
+        self._own = (*CUSTOMER, *attributes, *(f"own_{name}" for name in event_types), "own_age")
+        activity = tables.activity
+        latest, first = (np.ascontiguousarray(values, np.int64) for values in Ages.of(activity)[1:])
+        self._activity = (activity.start, activity.width, _single(activity.cumulative), latest, first)
+        self._values = _single(tables.content.numbers)
+        warm_up()
 
     def build(
         self,
@@ -81,99 +85,51 @@ class FeatureBuilder:
             wanted: nobody asks for the others: of `sources` and of the places in them only these are made; None: all.
             which: [B] int64: whose row of `sources` each customer's is; None: each his own.
         """
+        names, values = self.block(asked, sources, pairs, wanted, which)
+        return dict(zip(names, values, strict=True))
+
+    def block(
+        self,
+        asked: Asked,
+        sources: Columns,
+        pairs: Pairs,
+        wanted: frozenset[str] | None = None,
+        which: np.ndarray | None = None,
+    ) -> tuple[tuple[str, ...], np.ndarray]:
+        """As `build`: the names, and [K, E] float32."""
         customer, product = pairs
         row = customer if which is None else which[customer]
+        scores = {"tower": (customer, asked.tower)} | {name: (row, values) for name, values in sources.items()}
+        if wanted is None:
+            chosen, ranked = tuple(scores), tuple(name for name in scores if name in _RANKED)
+        else:
+            chosen = tuple(name for name in scores if name in wanted)
+            ranked = tuple(name for name in scores if name in _RANKED and f"{name}_rank" in wanted)
+        names = (*chosen, *(f"{name}_rank" for name in ranked), *ACTIVITY, *self._own)
+        out = np.empty((len(names), len(product)), np.float32)
         size = len(self.tables)
-        in_tower, in_sources = customer * size + product, row * size + product  # `take` is faster than two indices
-        scores = {"tower": (in_tower, asked.tower)} | {name: (in_sources, values) for name, values in sources.items()}
-        columns = {
-            name: values.take(places) for name, (places, values) in scores.items() if wanted is None or name in wanted
-        }
-        for name in (name for name in scores if name in _RANKED):
-            if wanted is None or f"{name}_rank" in wanted:
-                places, values = scores[name]
-                columns[f"{name}_rank"] = _log_rank(values).take(places)
-        columns |= self._activity(asked.now[customer], product)
-        columns |= {name: values[customer] for name, values in _customer(asked).items()}
-        columns |= self._attributes(asked, pairs)
-        columns |= self._touched(asked, pairs)
-        return {
-            name: values if values.dtype == np.float32 else values.astype(np.float32)
-            for name, values in columns.items()
-        }
-
-    def _activity(self, now: np.ndarray, product: np.ndarray) -> Columns:
-        activity = self.tables.activity
-        total = activity.before(product, now)
-        columns = {"count": np.log1p(total)}
-        for days in _WINDOWS:
-            columns[f"count_{days}d"] = np.log1p(total - activity.before(product, now - days * _DAY))
-        columns["age_last"], columns["age_first"] = self._ages.before(product, now)
-        columns["trend"] = columns[f"count_{_WINDOWS[0]}d"] - columns[f"count_{_WINDOWS[-1]}d"]
-        return columns
-
-    def _attributes(self, asked: Asked, pairs: Pairs) -> Columns:
-        """Each number of the product, and its distance from the mean and the last of the customer's history."""
-        columns: Columns = {}
-        valid = asked.valid
-        last = np.where(valid.any(axis=1), valid.shape[1] - 1 - np.argmax(valid[:, ::-1], axis=1), 0)
-        numbers = self.tables.content.numbers
-        touched = np.where(valid[:, :, None], numbers[asked.history.product], np.float32("nan"))  # [B, L, N]
-        known = np.isfinite(touched)
-        with np.errstate(invalid="ignore"):
-            mean = np.where(known, touched, np.float32(0)).sum(axis=1, dtype=np.float64) / known.sum(axis=1)
-        own = numbers[pairs.product]
-        from_mean = own - mean[pairs.customer]
-        from_last = own - touched[np.arange(len(last)), last][pairs.customer]
-        for place, number in enumerate(self.numbers):
-            name = f"attribute_{number}"
-            columns[name] = own[:, place]
-            columns[f"{name}_from_mean"], columns[f"{name}_from_last"] = from_mean[:, place], from_last[:, place]
-        return columns
-
-    def _touched(self, asked: Asked, pairs: Pairs) -> Columns:
-        """How often the customer touched the candidate himself, by type of event, and how long ago the last time."""
-        history, products = asked.history, len(self.tables)
-        row, step = np.nonzero(asked.valid)
-        of_entry = row * products + history.product[row, step]
-        touched, entry = np.unique(of_entry, return_inverse=True)
-        own = np.full(len(asked.now) * products, len(touched), np.int32)  # the last place is of what he never touched
-        own[touched] = np.arange(len(touched))
-        place = own[pairs.customer * products + pairs.product]
-        counts = np.zeros((len(self.event_types) + 1, len(touched) + 1), np.float32)
-        np.add.at(counts, (history.event_type[row, step], entry), 1)
-        latest = np.zeros(len(touched) + 1, np.int64)
-        np.maximum.at(latest, entry, history.timestamp[row, step])
-        columns = {f"own_{name}": counts[code][place] for code, name in enumerate(self.event_types, start=1)}
-        last = latest[place]
-        age = np.where(last > 0, _log_seconds(asked.now[pairs.customer] - last), np.nan)
-        return columns | {"own_age": age}
+        places = {id(rows): rows * size + product for rows in (customer, row)}  # sooner done than with two indices
+        for name, values in zip(chosen, out, strict=False):
+            rows, table = scores[name]
+            table.take(places[id(rows)], out=values, mode="clip")
+        for name, values in zip(ranked, out[len(chosen) :], strict=False):
+            rows, table = scores[name]
+            of_ranks(_single(table), rows, product, values)
+        rest = out[len(chosen) + len(ranked) :]
+        of_activity(customer, product, asked.now, *self._activity, rest[: len(ACTIVITY)])
+        of_history(customer, product, asked.now, *entries_of(asked.history), self._values, rest[len(ACTIVITY) :])
+        return names, out
 
 
 _RANKED = frozenset({"tower", "ease", "transition_recent", "knn_recent"})
 """Whose place in the customer's list is a feature beside the score."""
 
 
-def _customer(asked: Asked) -> Columns:
-    """[B]: how long the history is, and when it began and ended."""
-    history = asked.history
-    length = history.length
-    has = length > 0
-    last = history.timestamp[np.arange(len(length)), np.maximum(length - 1, 0)]
-    return {
-        "length": length,
-        "since_last": np.where(has, _log_seconds(asked.now - last), np.nan),
-        "span": np.where(has, _log_seconds(last - history.timestamp[:, 0]), np.nan),
-    }
+def entries_of(history: HistoryArrays) -> tuple[np.ndarray, ...]:
+    """Products, types and times, [B, L], and lengths, [B], as the loops read them."""
+    arrays = (history.product, history.event_type, history.timestamp, history.length)
+    return tuple(np.ascontiguousarray(values, np.int64) for values in arrays)
 
 
-def _log_seconds(micros: np.ndarray) -> np.ndarray:
-    return np.log1p(np.maximum(micros, 0) / 1e6)
-
-
-def _log_rank(scores: np.ndarray) -> np.ndarray:
-    """[B, P] float32: log of each item's place in its row, from 0."""
-    rank = np.empty(scores.shape, np.float32)
-    places = np.log1p(np.arange(scores.shape[1], dtype=np.float32))
-    np.put_along_axis(rank, np.argsort(-scores, axis=1, kind="stable"), places[None, :], axis=1)
-    return rank
+def _single(values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(values, np.float32)

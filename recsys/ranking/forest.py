@@ -83,6 +83,20 @@ class Forest:
             row[_places(len(tree.leaves))] = tree.leaves
         return cls(conditions, leaves)
 
+    def reading(self, order: np.ndarray, features: int) -> "Forest":
+        """The same trees for rows whose columns are put in another order, of `features` before.
+
+        Args:
+            order: [K] int64: which of the columns stands at each place; those that no tree reads may be left out.
+            features: how many there were.
+        """
+        place = np.full(features, -1, np.int32)
+        place[order] = np.arange(len(order), dtype=np.int32)
+        column = place[self.conditions.column]
+        if len(column) and column.min() < 0:
+            raise ValueError("a tree reads a column that was left out")
+        return Forest(self.conditions._replace(column=column), self.leaves)
+
     def predict(self, parts: Parts, rounds: int | None = None) -> np.ndarray:
         """[E] float64: the sum over the first `rounds` trees, in their order."""
         out = np.zeros(len(parts.product))

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recsys.ranking.compiling import compiled
+from recsys.compiling import compiled
 
 DE_BRUIJN = 0x077CB531
 """Times a power of two, its first five of 32 bits tell which power."""

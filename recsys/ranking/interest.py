@@ -16,19 +16,17 @@ from recsys.errors import ModelError
 from recsys.modeling.encoding import EntityEncoding, EntityRows
 from recsys.ranking.affinity import Affinity, customer_blocks
 from recsys.ranking.boosted import BoostedRanker
-from recsys.ranking.features import Asked, Columns, Pairs
+from recsys.ranking.features import Asked, Columns, Pairs, entries_of
 from recsys.ranking.forest import Parts
+from recsys.ranking.interest_loop import of_embedding, of_labels, warm_up
 from recsys.ranking.profiles import Arrays, Profiles
-from recsys.ranking.spread import Lists, times_transposed
+from recsys.ranking.spread import times_transposed
 from recsys.ranking.tables import ItemTables
 
 INTEREST = "interest"
 """The name of its score among the ranker's features."""
 LEARNED = ("tower", "ease", "knn", "transition", "factors")
 """How the names of the features begin that were fitted on the answers themselves."""
-FADES_DAYS = 20.0
-"""An entry of the history counts for `exp(-age / FADES_DAYS)` in what the customer did near a product."""
-_DAY = 86_400_000_000
 
 
 class InterestConfig(BaseConfig):
@@ -69,9 +67,13 @@ class Matched(NamedTuple):
     affinity: Affinity
     encoding: EntityEncoding
 
-    def __call__(self, columns: EntityRows, customers: Profiles) -> Columns:
-        """Name to [B, P] float32."""
-        return self.affinity.scores(customer_blocks(self.encoding, customers, columns))
+    def __call__(self, columns: EntityRows, customers: Profiles, reduced: Columns | None = None) -> Columns:
+        """Name to [B, P] float32; `reduced` is what `customers.reduced` says, where it is known already."""
+        return dict(zip(self.affinity.names, self.table(columns, customers, reduced), strict=True))
+
+    def table(self, columns: EntityRows, customers: Profiles, reduced: Columns | None = None) -> np.ndarray:
+        """[M, B, P] float32: M scores, `affinity.names`."""
+        return self.affinity.table(customer_blocks(self.encoding, customers, columns, reduced))
 
 
 def with_affinity(names: list[str], values: np.ndarray, scores: Columns, pairs: Pairs) -> tuple[list[str], np.ndarray]:
@@ -104,6 +106,7 @@ class Interest:
             raise ModelError("the bundle's model of interest was fitted on other columns: train again")
         self._own = config.features[len(known) :]
         """The names of the pairs' own features."""
+        warm_up()
 
     def to_arrays(self) -> Arrays:
         """Flat arrays for a safetensors file, without the items' tables, which the bundle has."""
@@ -112,10 +115,7 @@ class Interest:
 
     def read(self, asked: Asked) -> "InterestRead":
         """What the model sees of customers alone."""
-        matched = {}
-        if self.matched is not None and asked.columns is not None:
-            matched = self.matched(asked.columns, self.tables.customers)
-        return read_customers(self.tables, self.items, asked, self.config.event_types)._replace(matched=matched)
+        return read_customers(self.tables, self.items, asked, len(self.config.event_types), self.matched)
 
     def score(self, asked: Asked, shared: Columns, pairs: Pairs, read: "InterestRead | None" = None) -> np.ndarray:
         """[E] float32 log-odds.
@@ -129,15 +129,13 @@ class Interest:
         if not len(pairs.product):
             return np.zeros(0, np.float32)
         read = self.read(asked) if read is None else read
-        crossed, products, column = _crossed(read, self.items, pairs)
+        crossed, products, column = _crossed(read, self.items, pairs, self.config.event_types)
+        if self.matched is not None and read.matched is not None:
+            crossed |= zip(self.matched.affinity.names, _of_pairs(read.matched, *pairs), strict=True)
         own = np.zeros((len(self._own), len(column)), np.float32)
         for row, name in zip(own, self._own, strict=True):
-            if name not in self.reads:
-                continue
-            if name in crossed:
-                row[:] = crossed[name][pairs.customer, column]
-            else:
-                row[:] = read.matched[name][pairs] if name in read.matched else shared[name]
+            if name in self.reads:
+                row[:] = crossed[name] if name in crossed else shared[name]
         parts = Parts(read.columns, self.tables.products[products], own, pairs.customer, column)
         return self.model.predict_parts(parts, self.config.rounds)
 
@@ -147,17 +145,18 @@ class InterestRead(NamedTuple):
 
     columns: np.ndarray
     """[B, F] float32: their columns."""
-    near: Columns
-    """Type of event to [B, G] float32: how much of it was done lately with products of each label."""
+    near: np.ndarray
+    """[T, B, G] float32: how much of each type of event was done lately with products of each label."""
     said: Columns
     """Name of the embedding to [B, D] float32, centred and of unit length: of those that products have too."""
-    matched: Columns
-    """Name to [B, P] float32: the bilinear model's scores."""
+    matched: np.ndarray | None
+    """[M, B, P] float32: the bilinear model's scores; None: there is none."""
 
     def take(self, rows: np.ndarray | slice) -> "InterestRead":
         """Of customers `rows`."""
-        near, said, matched = ({name: values[rows] for name, values in group.items()} for group in self[1:])
-        return InterestRead(self.columns[rows], near, said, matched)
+        said = {name: values[rows] for name, values in self.said.items()}
+        matched = None if self.matched is None else self.matched[:, rows]
+        return InterestRead(self.columns[rows], self.near[:, rows], said, matched)
 
 
 def interest_features(
@@ -169,53 +168,80 @@ def interest_features(
     event_types: tuple[str, ...],
 ) -> tuple[list[str], np.ndarray]:
     """Names, and [E, F] float32 of the pairs: those of the customers, of the products, and the pairs' own."""
-    free = {name: values for name, values in shared.items() if not name.startswith(LEARNED)}
-    read = read_customers(tables, items, asked, event_types)
-    crossed, products, column = _crossed(read, items, pairs)
-    own = free | {name: values[pairs.customer, column] for name, values in crossed.items()}
+    customers, own = pair_columns(tables, items, asked, shared, pairs, event_types)
     rows = np.stack(list(own.values()), axis=0, dtype=np.float32)
-    parts = Parts(read.columns, tables.products[products], rows, pairs.customer, column)
+    parts = Parts(customers, tables.products, rows, pairs.customer, pairs.product)
     return [*tables.customer_names, *tables.product_names, *own], parts.rows()
 
 
+def pair_columns(
+    tables: InterestTables,
+    items: ItemTables,
+    asked: Asked,
+    shared: Columns,
+    pairs: Pairs,
+    event_types: tuple[str, ...],
+) -> tuple[np.ndarray, Columns]:
+    """[B, F] float32 of the customers, and name to [E] of the pairs; of `shared`, what was not fitted on answers."""
+    free = {name: values for name, values in shared.items() if not name.startswith(LEARNED)}
+    read = read_customers(tables, items, asked, len(event_types))
+    return read.columns, free | _crossed(read, items, pairs, event_types)[0]
+
+
 def read_customers(
-    tables: InterestTables, items: ItemTables, asked: Asked, event_types: tuple[str, ...]
+    tables: InterestTables, items: ItemTables, asked: Asked, types: int, matched: Matched | None = None
 ) -> InterestRead:
-    """What is seen of customers alone, without a bilinear model."""
-    if asked.columns is None:
+    """What is seen of customers alone.
+
+    Args:
+        tables: what is known of customers.
+        items: what is known of products.
+        asked: the customers.
+        types: how many types of event there are.
+        matched: a bilinear model that looks at them too.
+
+    Raises:
+        ValueError: their columns are not there.
+    """
+    columns, customers = asked.columns, tables.customers
+    if columns is None:
         raise ValueError("interest is asked for without the customers' columns")
-    near, said = _near(asked, items, event_types), _said(asked.columns, tables.customers, items)
-    return InterestRead(tables.customers.columns(asked.columns), near, said, {})
+    reduced = customers.reduced(columns)
+    near = np.zeros((types, len(asked.now), items.labels.shape[1]), np.float32)
+    of_labels(*entries_of(asked.history), asked.now, *items.labels[:3], near)
+    scores = None if matched is None else matched.table(columns, customers, reduced)
+    return InterestRead(customers.columns(columns, reduced), near, _said(columns, customers, items), scores)
 
 
-def _crossed(read: InterestRead, items: ItemTables, pairs: Pairs) -> tuple[Columns, np.ndarray, np.ndarray]:
-    """Name to [B, Q] float32, the Q products that occur, and [E] int64: which of those each pair's is."""
-    products, column = np.unique(pairs.product, return_inverse=True)
-    near = {f"near_{name}": times_transposed(rows, items.content.labels, products) for name, rows in read.near.items()}
-    said = {f"said_{name}": rows @ items.content.vectors[name][products].T for name, rows in read.said.items()}
-    return near | said, products, column
+def _crossed(
+    read: InterestRead, items: ItemTables, pairs: Pairs, event_types: tuple[str, ...]
+) -> tuple[Columns, np.ndarray, np.ndarray]:
+    """Name to [E] float32, the Q products that occur, and [E] int64: which of those each pair's is."""
+    occur = np.zeros(len(items), bool)
+    occur[pairs.product] = True
+    products = np.flatnonzero(occur)
+    column = (np.cumsum(occur) - 1)[pairs.product]
+    types, count, labels = read.near.shape
+    flat = np.ascontiguousarray(read.near).reshape(types * count, labels)
+    near = _of_pairs(times_transposed(flat, items.labels, products).reshape(types, count, -1), pairs.customer, column)
+    found = {f"near_{name}": values for name, values in zip(event_types, near, strict=True)}
+    for name, rows in read.said.items():
+        found[f"said_{name}"] = (rows @ items.content.vectors[name][products].T)[pairs.customer, column]
+    return found, products, column
 
 
-def _near(asked: Asked, items: ItemTables, event_types: tuple[str, ...]) -> Columns:
-    valid, history = asked.valid, asked.history
-    row, step = np.nonzero(valid & (history.event_type > 0))
-    ages = (asked.now[row] - history.timestamp[row, step]) / _DAY
-    weight, kind = np.exp(-ages / FADES_DAYS), history.event_type[row, step] - 1
-    place = kind * len(valid) + row
-    order = np.argsort(place, kind="stable")
-    begins = np.searchsorted(place[order], np.arange(len(event_types) * len(valid) + 1))
-    lists = Lists(begins, history.product[row, step][order], weight[order].astype(np.float32))
-    near = lists.times_sparse(items.content.labels)
-    return dict(zip(event_types, near.reshape(len(event_types), len(valid), near.shape[1]), strict=True))
+def _of_pairs(values: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """[K, E]: of [K, B, Q], what stands at each pair."""
+    flat = np.ascontiguousarray(values).reshape(len(values), -1)
+    return flat.take(row * values.shape[2] + column, axis=1)
 
 
 def _said(columns: EntityRows, customers: Profiles, items: ItemTables) -> Columns:
     units: Columns = {}
     for name, vectors in items.content.vectors.items():
         reduction = customers.reductions.get(name)
-        if reduction is None or vectors.shape[1] != len(reduction.mean):
-            continue
-        own = columns.vectors[name]
-        centred = np.where(np.abs(own).sum(axis=1, keepdims=True) > 0, own - reduction.mean, 0.0)
-        units[name] = np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9), np.float32)
+        if reduction is not None and vectors.shape[1] == len(reduction.mean):
+            own = np.ascontiguousarray(columns.vectors[name], np.float32)
+            units[name] = np.empty_like(own)
+            of_embedding(own, reduction.mean, units[name])
     return units

@@ -64,13 +64,22 @@ class Profiles(NamedTuple):
         """Learns the directions of each group's embedding."""
         return cls({name: Reduction.fit(values, size) for name, values in rows.vectors.items() if values.shape[1]})
 
-    def columns(self, rows: EntityRows) -> np.ndarray:
-        """[N, F] float32: numbers (NaN where missing), codes, what is present, and the reduced embeddings."""
+    def reduced(self, rows: EntityRows) -> Arrays:
+        """Group to [N, K] float32: the reduced embeddings, NaN where missing."""
+        return {name: reduction(rows.vectors[name]) for name, reduction in self.reductions.items()}
+
+    def columns(self, rows: EntityRows, reduced: Arrays | None = None) -> np.ndarray:
+        """[N, F] float32: numbers (NaN where missing), codes, what is present, and the reduced embeddings.
+
+        Args:
+            rows: the entities.
+            reduced: what `reduced` says of them, where it is known already.
+        """
         numbers = [
             np.where(rows.numeric[name][:, 1::2] > 0, np.nan, rows.numeric[name][:, 0::2]) for name in rows.numeric
         ]
-        reduced = [reduction(rows.vectors[name]) for name, reduction in self.reductions.items()]
-        return np.concatenate([*numbers, rows.categorical, rows.present, *reduced], axis=1, dtype=np.float32)
+        embedded = (self.reduced(rows) if reduced is None else reduced).values()
+        return np.concatenate([*numbers, rows.categorical, rows.present, *embedded], axis=1, dtype=np.float32)
 
     def names(self, encoding: EntityEncoding) -> list[str]:
         """The names of the columns, F of them, under the name of the entity."""

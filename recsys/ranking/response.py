@@ -4,17 +4,19 @@ It ranks creatives, and says in money's terms what a contact is worth. Probabili
 family. The place is an input, and while ranking the same for all.
 """
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from recsys.config import BaseConfig
 from recsys.ranking.blend import Blend
+from recsys.ranking.blocks import in_blocks
 from recsys.ranking.calibrators import Calibration, Method
 from recsys.ranking.features import Asked, FeatureBuilder
-from recsys.ranking.heads import HEADS, Heads, NetworkConfig
-from recsys.ranking.response_features import POSITION, Exposed, ResponseTables, response_features
+from recsys.ranking.forest import Forest, Parts
+from recsys.ranking.heads import HEADS, BoostedHeads, Heads, NetworkConfig
+from recsys.ranking.response_features import POSITION, Exposed, ResponseTables, exposure_parts, response_features
 
 FIRST_PLACE = 1.0
 
@@ -72,6 +74,7 @@ class ResponseModel:
         self.config = config
         self._builder = FeatureBuilder(tables.items, config.event_types, config.numbers)
         self._families = np.array(config.families)
+        self._lean = _Lean.of(heads, tables, config.features)
 
     def features(self, asked: Asked, exposed: Exposed) -> np.ndarray:
         """[E, F] float32 in the model's order."""
@@ -83,7 +86,27 @@ class ResponseModel:
         """[E, 3] float64: of a click, of an application and of a conversion, each of an exposure."""
         if not len(exposed.content):
             return np.zeros((0, len(HEADS)))
-        return self.calibrated(self.heads.predict(self.features(asked, exposed)), exposed.product)
+        return self.calibrated(self.logits(asked, exposed), exposed.product)
+
+    def logits(self, asked: Asked, exposed: Exposed, heads: int = len(HEADS)) -> np.ndarray:
+        """[E, H] float32: the first heads' log-odds of each outcome, given the one before it."""
+        found = np.empty((len(exposed.content), heads), np.float32)
+
+        def block(rows: slice) -> None:
+            first, last = np.searchsorted(exposed.customer, [rows.start, rows.stop])
+            some = Exposed(*(values[first:last] for values in exposed))
+            mine = some._replace(customer=some.customer - rows.start)
+            if last > first:
+                found[first:last] = self._logits(asked.take(rows), mine, heads)
+
+        in_blocks(len(asked.now), block)
+        return found
+
+    def _logits(self, asked: Asked, exposed: Exposed, heads: int) -> np.ndarray:
+        if self._lean is None:
+            return self.heads.predict(self.features(asked, exposed))[:, :heads]
+        found = exposure_parts(self.tables, self._builder, asked, exposed, self._lean.reads)
+        return self._lean.predict(found.parts(self._lean.own), heads)
 
     def calibrated(self, logits: np.ndarray, product: np.ndarray) -> np.ndarray:
         """[E, 3] log-odds of the heads to probabilities of an exposure of the [E] products."""
@@ -111,12 +134,50 @@ class ResponseModel:
         )
         if not len(content):
             return scores
-        logit = self.heads.predict(self.features(asked, exposed))[:, 0]
+        logit = self.logits(asked, exposed, heads=1)[:, 0]
         floor = np.zeros(len(scores), np.float32)
         np.minimum.at(floor, customer, logit)
         out = scores - scores.max(axis=1, keepdims=True) + floor[:, None] - 1
         out[customer, content] = logit
         return np.asarray(out, np.float32)
+
+
+class _Lean(NamedTuple):
+    """Boosted heads that are asked about parts: a customer's columns once, not once an exposure."""
+
+    reads: frozenset[str]
+    """The features that any tree asks for: nobody needs the others."""
+    own: tuple[str, ...]
+    """Those of them that are an exposure's own, in the order in which the forests read them."""
+    forests: tuple[Forest | None, ...]
+    """None: the head is its average."""
+    averages: tuple[float, ...]
+
+    @classmethod
+    def of(cls, heads: Heads, tables: ResponseTables, features: tuple[str, ...]) -> "_Lean | None":
+        """None where the heads are no forests."""
+        if not isinstance(heads, BoostedHeads) or any(
+            model is not None and model.forest is None for model in heads.models
+        ):
+            return None
+        reads = frozenset(features[column] for model in heads.models if model for column in model.used().tolist())
+        interest = tables.interest
+        whole = (*interest.customer_names, *interest.product_names, *tables.creatives.names)
+        own = tuple(name for name in features if name in reads and name not in set(whole))
+        place = {name: column for column, name in enumerate(features)}
+        order = np.array([place[name] for name in (*whole, *own)], np.int64)
+        forests = tuple(
+            None if model is None or model.forest is None else model.forest.reading(order, len(features))
+            for model in heads.models
+        )
+        return cls(reads, own, forests, tuple(heads.averages))
+
+    def predict(self, parts: Parts, heads: int) -> np.ndarray:
+        """[E, H] float32 log-odds of the first heads."""
+        found = np.empty((len(parts.product), heads), np.float32)
+        for head, (forest, average) in enumerate(zip(self.forests[:heads], self.averages, strict=False)):
+            found[:, head] = average if forest is None else forest.predict(parts)
+        return found
 
 
 def fixed_place(names: tuple[str, ...], features: np.ndarray) -> np.ndarray:

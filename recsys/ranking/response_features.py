@@ -7,7 +7,9 @@ customers, P products, C creatives.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -15,17 +17,25 @@ import numpy as np
 from recsys.modeling.encoding import EntityEncoding, EntityRows
 from recsys.ranking.activity import Activity
 from recsys.ranking.features import Asked, Columns, FeatureBuilder, Pairs
-from recsys.ranking.interest import FADES_DAYS, InterestTables, interest_features
+from recsys.ranking.forest import Parts
+from recsys.ranking.interest import InterestTables, pair_columns
+from recsys.ranking.interest_loop import FADES_DAYS
 from recsys.ranking.profiles import Arrays, Profiles
 from recsys.ranking.sources import Sources
+from recsys.ranking.spread import Flat, Lists
 from recsys.ranking.tables import ContentTables, ItemTables, pack_matrix, unpack_matrix
 from recsys.schema import EventType
 
 POSITION = "position"
 RATE = "creative_rate"
+_PLACE = frozenset({"channel", "hour", "weekday", POSITION})
+_OF_CREATIVES = "creative_"
+"""How the names of what is about creatives, and no column of theirs, begin."""
+_COMPARED_UP_TO = 2000
+"""Of so many creatives, each is compared with each other once and for all."""
 _PRIOR_EXPOSURES = 20.0
 """A creative's rate counts as if so many average exposures had come before."""
-_TASTE = "creative_taste_"
+_TASTE = f"{_OF_CREATIVES}taste_"
 _PRIOR_CLICKS = 10.0
 """Clicks that count for a customer without any taste: his own few would be taken for one."""
 _TASTE_DIGITS = 4
@@ -49,7 +59,8 @@ class Exposed(NamedTuple):
     """[E] float32 from 1; while ranking, all the same."""
 
 
-class CreativeTables(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class CreativeTables:
     """What the creatives are, and how they did."""
 
     columns: np.ndarray
@@ -69,6 +80,18 @@ class CreativeTables(NamedTuple):
         """Reads them from the columns that the towers read."""
         profiles, content = Profiles.fit(rows, directions), ContentTables.fit(encoding, rows)
         return cls(profiles.columns(rows), profiles.names(encoding), content, shown, answered)
+
+    @cached_property
+    def likeness(self) -> Arrays | None:
+        """Name of the embedding to [C, C] float32: creatives' inner products. None where there are too many."""
+        if len(self.columns) > _COMPARED_UP_TO:
+            return None
+        return {name: np.ascontiguousarray(values @ values.T) for name, values in self.content.vectors.items()}
+
+    @cached_property
+    def labels(self) -> Flat:
+        """The creatives' labels, for the loops of `spread`."""
+        return Flat.of(self.content.labels)
 
     def rates(self, creative: np.ndarray, instant: np.ndarray) -> Columns:
         """[E] each: how often each creative was shown before, and the log-odds of a click, shrunk to the average."""
@@ -107,24 +130,85 @@ class ResponseTables(NamedTuple):
     creatives: CreativeTables
 
 
+class ExposureParts(NamedTuple):
+    """What E exposures are, each value once."""
+
+    customers: np.ndarray
+    """[B, F1] float32: the customers' columns."""
+    creatives: np.ndarray
+    """[Q, F2] float32: of each creative that occurs, its product's columns and its own."""
+    pairs: Columns
+    """Name to [E]: what is each exposure's own; of the creative's product first."""
+    customer: np.ndarray
+    """[E] int64 row of `customers`, ascending."""
+    creative: np.ndarray
+    """[E] int64 row of `creatives`."""
+
+    def parts(self, names: Sequence[str]) -> Parts:
+        """For a forest: the customers' columns, the creatives', and those of the exposures by name."""
+        own = np.empty((len(names), len(self.customer)), np.float32)
+        for row, name in zip(own, names, strict=True):
+            row[:] = self.pairs[name]
+        return Parts(self.customers, self.creatives, own, self.customer, self.creative)
+
+
 def response_features(
     tables: ResponseTables, builder: FeatureBuilder, asked: Asked, exposed: Exposed
 ) -> tuple[list[str], np.ndarray]:
     """Names, and [E, F] float32."""
+    found = exposure_parts(tables, builder, asked, exposed)
+    interest, creatives = tables.interest, tables.creatives
+    names = list(found.pairs)
+    first = [name for name in names if not name.startswith(_OF_CREATIVES) and name not in _PLACE]
+    split = len(interest.product_names)
+    of_creative = found.creatives[found.creative]
+    blocks = [
+        found.customers[found.customer],
+        of_creative[:, :split],
+        *(found.pairs[name][:, None] for name in first),
+        of_creative[:, split:],
+        *(found.pairs[name][:, None] for name in names[len(first) :]),
+    ]
+    every = [*interest.customer_names, *interest.product_names, *first, *creatives.names, *names[len(first) :]]
+    return every, np.concatenate(blocks, axis=1, dtype=np.float32)
+
+
+def exposure_parts(
+    tables: ResponseTables,
+    builder: FeatureBuilder,
+    asked: Asked,
+    exposed: Exposed,
+    wanted: frozenset[str] | None = None,
+) -> ExposureParts:
+    """What exposures are.
+
+    Args:
+        tables: what is known.
+        builder: of the features that the ranker reads too.
+        asked: B customers.
+        exposed: E exposures of them.
+        wanted: the only names of the exposures' own columns that need to be there; None: all.
+    """
     pairs = Pairs(exposed.customer, exposed.product)
-    sources = Sources.of(tables.items, asked.history)
-    shared = builder.build(asked, sources.scores(tables.items), pairs, which=sources.which)
-    names, values = interest_features(tables.interest, tables.items, asked, shared, pairs, builder.event_types)
-    own = _of_creatives(tables, asked, exposed, builder.event_types) | _of_place(asked, exposed)
+    looked_at = np.zeros(len(tables.items), bool)
+    looked_at[pairs.product] = True
+    sources = Sources.of(tables.items, asked.history, proposals=False)
+    likenesses = sources.likenesses(tables.items, np.flatnonzero(looked_at))
+    shared = builder.build(asked, likenesses, pairs, wanted, sources.which)
+    customers, own = pair_columns(tables.interest, tables.items, asked, shared, pairs, builder.event_types)
+    own |= _of_creatives(tables, asked, exposed, builder.event_types, wanted) | _of_place(asked, exposed)
     own |= tables.creatives.rates(exposed.content, asked.now[exposed.customer])
-    blocks = [values, tables.creatives.columns[exposed.content], *(column[:, None] for column in own.values())]
-    return [*names, *tables.creatives.names, *own], np.concatenate(blocks, axis=1, dtype=np.float32)
+    code = exposed.product * len(tables.creatives.columns) + exposed.content
+    found, creative = np.unique(code, return_inverse=True)
+    product, content = np.divmod(found, len(tables.creatives.columns))
+    columns = [tables.interest.products[product], tables.creatives.columns[content]]
+    return ExposureParts(customers, np.concatenate(columns, axis=1), own, exposed.customer, creative)
 
 
 def of_creatives(names: Sequence[str], tables: CreativeTables) -> np.ndarray:
     """[F] bool: the features that two creatives of one product, in one place, may differ in."""
     own = set(tables.names)
-    return np.array([name in own or name.startswith("creative_") for name in names])
+    return np.array([name in own or name.startswith(_OF_CREATIVES) for name in names])
 
 
 def tastes(names: Sequence[str]) -> np.ndarray:
@@ -132,66 +216,86 @@ def tastes(names: Sequence[str]) -> np.ndarray:
     return np.array([name == RATE or name.startswith(_TASTE) for name in names])
 
 
-def _of_creatives(tables: ResponseTables, asked: Asked, exposed: Exposed, event_types: tuple[str, ...]) -> Columns:
+def _of_creatives(
+    tables: ResponseTables,
+    asked: Asked,
+    exposed: Exposed,
+    event_types: tuple[str, ...],
+    wanted: frozenset[str] | None,
+) -> Columns:
     """How near each creative is to those that the customer answered, and to what he wrote and looked at."""
-    history, content = asked.history, tables.creatives.content
-    steps = np.arange(history.content.shape[1])[None, :]
-    valid = (steps < history.length[:, None]) & (history.content >= 0) & (history.event_type > 0)
-    weight = np.where(valid, np.exp(-(asked.now[:, None] - history.timestamp) / (FADES_DAYS * _DAY)), 0.0)
-    done = np.zeros((len(event_types), len(valid), len(content.numbers)), np.float32)
-    row, step = np.nonzero(valid)
-    np.add.at(done, (history.event_type[row, step] - 1, row, history.content[row, step]), weight[row, step])
+    creatives, customer, creative = tables.creatives, exposed.customer, exposed.content
+    answered = _answered(asked, len(event_types))
+    shape = (len(event_types), len(asked.now), -1)
+    count = len(creatives.columns)
+    done = np.zeros((len(answered.begins) - 1, count), np.float32)
+    np.add.at(done, (np.repeat(np.arange(len(done)), np.diff(answered.begins)), answered.product), answered.weight)
+    labels = creatives.content.labels.toarray()
+    of_labels = answered.times_sparse(creatives.labels).reshape(*shape[:2], labels.shape[1])
+    near = {
+        group: _near(done.reshape(*shape[:2], count), vectors)
+        if creatives.likeness is None
+        else answered.times_dense(creatives.likeness[group]).reshape(*shape[:2], count)
+        for group, vectors in creatives.content.vectors.items()
+    }
     columns: Columns = {}
-    customer, creative = exposed.customer, exposed.content
-    labels = content.labels.toarray()
     for place, name in enumerate(event_types):
-        columns[f"creative_{name}"] = done[place][customer, creative]
-        columns[f"creative_labels_{name}"] = _dots(done[place] @ labels, labels, customer, creative)
-    for group, vectors in content.vectors.items():
-        for name, near in zip(event_types, _near(done, vectors), strict=True):
-            columns[f"creative_{group}_{name}"] = np.asarray(near[customer, creative], np.float32)
+        columns[f"creative_{name}"] = done.reshape(*shape[:2], count)[place][customer, creative]
+        if wanted is None or f"creative_labels_{name}" in wanted:
+            columns[f"creative_labels_{name}"] = _dots(of_labels[place], labels, customer, creative)
+    for group, values in near.items():
+        for place, name in enumerate(event_types):
+            if wanted is None or f"creative_{group}_{name}" in wanted:
+                columns[f"creative_{group}_{name}"] = values[place][customer, creative]
     if EventType.CLICK in event_types:
-        clicked = history.event_type[row, step] - 1 == event_types.index(EventType.CLICK)
-        clicks = np.zeros(done.shape[1:], np.float32)
-        np.add.at(clicks, (row[clicked], history.content[row, step][clicked]), 1.0)
-        columns |= _taste(clicks, content, exposed)
+        columns |= _taste(answered.rows(event_types.index(EventType.CLICK) * shape[1], shape[1]), creatives, exposed)
     return columns | _said(tables, asked, exposed)
 
 
-def _taste(clicks: np.ndarray, content: ContentTables, exposed: Exposed) -> Columns:
+def _taste(clicks: Lists, creatives: CreativeTables, exposed: Exposed) -> Columns:
     """How near each creative is to those that the customer clicked, by its labels and by each embedding.
 
     Were everybody shown the same, `Σ x` over his n clicks would be the gradient of the likelihood of a customer's own
     weights, and `Σ x / (n + n0)` about where one step from none takes them, under a prior worth n0 clicks.
 
     Args:
-        clicks: [B, C] of each customer, ever.
-        content: what the C creatives are.
+        clicks: [B] lists of the creatives that each customer clicked; all clicks count alike.
+        creatives: what the C creatives are.
         exposed: the pairs asked about.
     """
     customer, creative = exposed.customer, exposed.content
-    mean = clicks / (clicks.sum(axis=1, keepdims=True) + _PRIOR_CLICKS)
-    labels = content.labels.toarray()
-    labels -= labels.mean(axis=0)
-    columns: Columns = {f"{_TASTE}labels": _dots(mean @ labels, labels, customer, creative)}
-    for group, vectors in content.vectors.items():
-        columns[f"{_TASTE}{group}"] = _near(mean[None], vectors)[0][customer, creative]
+    count = np.diff(clicks.begins)
+    even = clicks._replace(weight=np.repeat(1 / (count + _PRIOR_CLICKS), count).astype(np.float32))
+    labels = creatives.content.labels.toarray()
+    mean, share = labels.mean(axis=0), count / (count + _PRIOR_CLICKS)
+    own = even.times_sparse(creatives.labels) - share[:, None] * mean
+    columns: Columns = {f"{_TASTE}labels": _dots(own, labels - mean, customer, creative)}
+    for group, vectors in creatives.content.vectors.items():
+        if creatives.likeness is None:
+            near = even.times_dense(vectors) @ vectors.T
+        else:
+            near = even.times_dense(creatives.likeness[group])
+        columns[f"{_TASTE}{group}"] = near[customer, creative]
     return {name: np.round(values, _TASTE_DIGITS) for name, values in columns.items()}
 
 
-def _near(done: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """[T, B, C]: how near each of C creatives is to those of each row: of [T, B, C] and [C, D] vectors.
+def _answered(asked: Asked, types: int) -> Lists:
+    """[T * B] lists: the creatives in each history, type of event by type of event, with what is left of them."""
+    history = asked.history
+    steps = np.arange(history.content.shape[1])[None, :]
+    valid = (steps < history.length[:, None]) & (history.content >= 0) & (history.event_type > 0)
+    row, step = np.nonzero(valid)
+    weight = np.exp(-(asked.now[row] - history.timestamp[row, step]) / (FADES_DAYS * _DAY))
+    place = (history.event_type[row, step] - 1) * len(valid) + row
+    order = np.argsort(place, kind="stable")
+    begins = np.searchsorted(place[order], np.arange(types * len(valid) + 1))
+    return Lists(begins, history.content[row, step][order], weight[order].astype(np.float32))
 
-    For many rows the creatives are compared with each other first: pictures have more dimensions than there are
-    creatives.
-    """
+
+def _near(done: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """[T, B, C]: how near each of C creatives is to those of each row: of [T, B, C] and [C, D] vectors."""
     types, rows, creatives = done.shape
-    flat = done.reshape(types * rows, creatives)
-    if len(flat) > creatives and 2 * vectors.shape[1] > creatives:
-        near = flat @ (vectors @ vectors.T)
-    else:
-        near = flat @ vectors @ vectors.T
-    return np.asarray(near).reshape(done.shape)
+    return np.asarray(done.reshape(types * rows, creatives) @ vectors @ vectors.T).reshape(done.shape)
 
 
 def _said(tables: ResponseTables, asked: Asked, exposed: Exposed) -> Columns:

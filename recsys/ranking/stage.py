@@ -1,13 +1,12 @@
 """The second stage at work: candidates of each customer, their features, and their order by the boosted ranker."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from recsys.config import BaseConfig
+from recsys.ranking.blocks import in_blocks
 from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.candidates import CandidateConfig, candidate_mask
 from recsys.ranking.feature_groups import AVERAGE, feature_group
@@ -21,10 +20,6 @@ from recsys.ranking.interest import INTEREST, Interest, InterestConfig, Interest
 from recsys.ranking.sources import Sources
 from recsys.ranking.tables import ItemTables
 
-_CUSTOMERS_AT_ONCE = 512
-"""Bounds the memory of [B, P] source scores."""
-_MOST_THREADS = 8
-"""Of a batch: each holds a block's features, about 100 MB."""
 _TIE = 1e-5
 """Products that fall into the same leaves are in the towers' order."""
 _BELOW = 1.0
@@ -89,17 +84,10 @@ class SecondStage:
             return self._score(asked, allowed, read)
         out = np.empty(asked.tower.shape, np.float32)
 
-        def block(start: int) -> None:
-            rows = np.arange(start, min(start + _CUSTOMERS_AT_ONCE, len(out)))
+        def block(rows: slice) -> None:
             out[rows] = self._score(asked.take(rows), allowed[rows])
 
-        starts = range(0, len(out), _CUSTOMERS_AT_ONCE)
-        if len(starts) <= 1:
-            for start in starts:
-                block(start)
-        else:  # numpy and LightGBM let go of the interpreter: blocks side by side, each as it would be alone
-            with ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1, _MOST_THREADS)) as pool:
-                list(pool.map(block, starts))
+        in_blocks(len(out), block)
         return out
 
     def _score(self, asked: Asked, allowed: np.ndarray, read: StageRead | None = None) -> np.ndarray:
@@ -130,7 +118,9 @@ class SecondStage:
     def _parts(self, asked: Asked, read: StageRead, pairs: Pairs) -> Parts:
         """The features in the ranker's order; those that no tree asks for are 0."""
         sources = read.sources
-        scores = sources.proposals | sources.likenesses(self.tables, np.unique(pairs.product))
+        looked_at = np.zeros(len(self.tables), bool)
+        looked_at[pairs.product] = True
+        scores = sources.proposals | sources.likenesses(self.tables, np.flatnonzero(looked_at))
         columns = self._builder.build(asked, scores, pairs, self._shared, sources.which)
         if self.interest is not None and INTEREST in self._reads:
             columns[INTEREST] = self.interest.score(asked, columns, pairs, read.interest)

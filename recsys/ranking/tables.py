@@ -1,14 +1,19 @@
 """What the second stage knows of the products apart from the towers: arrays that are part of the bundle."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, Self
 
 import numpy as np
 from scipy import sparse
 
 from recsys.modeling.encoding import EntityEncoding, EntityRows
 from recsys.ranking.activity import Activity
+from recsys.ranking.spread import Flat
 
 Arrays = dict[str, np.ndarray]
+_COMPARED_UP_TO = 2_048
+"""Larger catalogues have no table of how like each product is to each other: it would be large too."""
 
 
 class ContentTables(NamedTuple):
@@ -41,7 +46,8 @@ class ContentTables(NamedTuple):
         )
 
 
-class ItemTables(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class ItemTables:
     """All of it."""
 
     content: ContentTables
@@ -53,6 +59,30 @@ class ItemTables(NamedTuple):
 
     def __len__(self) -> int:
         return len(self.content.numbers)
+
+    @cached_property
+    def labels(self) -> Flat:
+        """The products' labels, for the loops of `spread`."""
+        return Flat.of(self.content.labels)
+
+    @cached_property
+    def followers(self) -> dict[str, Flat]:
+        """The neighbours, for the loops of `spread`."""
+        return {name: Flat.of(matrix) for name, matrix in self.neighbours.items()}
+
+    @cached_property
+    def likeness(self) -> Arrays | None:
+        """Name of a content to [P, P] float32: products' inner products. None where there are too many products."""
+        if len(self) > _COMPARED_UP_TO:
+            return None
+        found = {name: vectors @ vectors.T for name, vectors in self.content.vectors.items()}
+        found["labels"] = (self.content.labels @ self.content.labels.T).toarray()
+        return {name: np.ascontiguousarray(values, np.float32) for name, values in found.items()}
+
+    @cached_property
+    def factor_gram(self) -> np.ndarray:
+        """[F, F] float32: the factors' inner products over all products."""
+        return np.asarray(self.factors.T @ self.factors, np.float32)
 
     def to_arrays(self) -> Arrays:
         """Flat arrays for a safetensors file."""
@@ -70,7 +100,7 @@ class ItemTables(NamedTuple):
         return arrays
 
     @classmethod
-    def from_arrays(cls, arrays: Arrays) -> "ItemTables":
+    def from_arrays(cls, arrays: Arrays) -> Self:
         """The inverse of `to_arrays`.
 
         Raises:

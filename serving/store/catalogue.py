@@ -4,14 +4,13 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import orjson
-from sqlalchemy import bindparam, func, insert, select, text
+from sqlalchemy import func, insert, select, text
 
 from recsys.schema import Kind
 from serving.store.database import Store
 from serving.store.tables import catalogue_changes
 
 _C = catalogue_changes.c
-_SINCE: Final = select(_C.kind, _C.item_id).where(_C.revision > bindparam("revision"))
 _LOCK: Final = 0x7265635F636174
 """Of PostgreSQL's advisory locks: one change at a time, so that no reader sees revision 6 before 5."""
 
@@ -83,15 +82,6 @@ class CatalogueStore:
         statement = select(catalogue_changes).where(_C.revision.in_(numbers)).order_by(_C.revision)
         with self._store.reading() as connection:
             return [_revision(row) for row in connection.execute(statement)]
-
-    def changed_since(self, revision: int) -> dict[Kind, list[str]]:
-        """The ids of what changed after a revision; empty for most requests."""
-        with self._store.reading() as connection:
-            rows = connection.execute(_SINCE, {"revision": revision}).all()
-        found: dict[Kind, list[str]] = {}
-        for kind, item_id in rows:
-            found.setdefault(Kind(kind), []).append(item_id)
-        return found
 
 
 def _latest(kind: str, item_id: str) -> Any:

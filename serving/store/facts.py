@@ -6,7 +6,20 @@ from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 import orjson
-from sqlalchemy import Boolean, Column, ColumnElement, String, bindparam, cast, func, literal, null, select, union_all
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    String,
+    bindparam,
+    cast,
+    func,
+    literal,
+    null,
+    select,
+    union_all,
+)
 
 from recsys.policy.facts import NOT_A_TIME as OPEN
 from recsys.policy.facts import (
@@ -19,7 +32,7 @@ from recsys.policy.facts import (
     Relations,
     as_instant,
 )
-from recsys.schema import CONSENT_PURPOSES
+from recsys.schema import CONSENT_PURPOSES, Kind
 from serving.store.database import Store
 from serving.store.in_app import running_offers
 from serving.store.tables import (
@@ -29,6 +42,7 @@ from serving.store.tables import (
     campaign_messages,
     campaign_variants,
     capacity_reservations,
+    catalogue_changes,
     consents,
     contacts,
     customer_facts,
@@ -40,14 +54,22 @@ from serving.store.tables import (
 
 APPROVED: Final = ":"
 """Between the two hashes of an approval."""
+_NO_REVISION: Final = 2**62
+"""After which nothing changed."""
 CONTACT_DAYS: Final = 366
 """How far back contacts are read: the longest window that a pack may count."""
 _LONG_AGO: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _TIMES: Final = ("updated_at", "risk_assessed_at", "loaded_at")
 _NAMES: Final = tuple(str(column.name) for column in customer_facts.columns)
-_PARTS: Final = ("held", "declined", "pending", "consent", "contact", "offer")
-_FACTS: Final = select(customer_facts).where(customer_facts.c.customer_id == bindparam("id"))
-_DATASET: Final = select(dataset_facts.c.keeps_consents, dataset_facts.c.kept, dataset_facts.c.confirmed_at)
+_PARTS: Final = ("held", "declined", "pending", "consent", "contact", "offer", "taken", "changed")
+_ONE: Final = select(literal(1).label("one")).subquery()
+_FACTS: Final = select(  # one row always, of nulls where there is nothing
+    dataset_facts.c.keeps_consents, dataset_facts.c.kept, dataset_facts.c.confirmed_at, customer_facts
+).select_from(
+    _ONE.outerjoin(dataset_facts, literal(value=True)).outerjoin(
+        customer_facts, customer_facts.c.customer_id == bindparam("id")
+    )
+)
 _EXPIRED: Final = (  # reservations that hold their unit no more: the next one who asks for it frees it
     select(func.count())
     .where(
@@ -57,7 +79,6 @@ _EXPIRED: Final = (  # reservations that hold their unit no more: the next one w
     )
     .scalar_subquery()
 )
-_TAKEN: Final = select(product_capacity.c.product_id, product_capacity.c.sold + product_capacity.c.reserved - _EXPIRED)
 
 
 class Relation(NamedTuple):
@@ -178,12 +199,18 @@ class FactStore:
         Raises:
             StoreError: the database cannot be read; the caller answers as for the most restricted customer.
         """
-        key = {"id": customer_id, "now": now, "since": now - timedelta(days=CONTACT_DAYS)}
+        return self.read_with_changes(customer_id, now, _NO_REVISION).record
+
+    def read_with_changes(self, customer_id: str, now: datetime, revision: int) -> "FactsAndChanges":
+        """The same, with what changed in the catalogue after a revision: what a request asks.
+
+        Raises:
+            StoreError: as `read`.
+        """
+        key = {"id": customer_id, "now": now, "since": now - timedelta(days=CONTACT_DAYS), "revision": revision}
         with self._store.reading() as connection:
-            facts = connection.execute(_FACTS, {"id": customer_id}).first()
-            dataset = connection.execute(_DATASET).first()
+            keeps_consents, kept, confirmed_at, *facts = connection.execute(_FACTS, {"id": customer_id}).one()
             rows = connection.execute(_RELATED, key).all()
-            taken = connection.execute(_TAKEN, {"now": now}).all()
         found: dict[str, list[Any]] = {name: [] for name in _PARTS}
         for kind, name, channel, granted, since, until, about, approved in rows:
             if kind == "consent":
@@ -192,36 +219,54 @@ class FactStore:
                 found[kind].append(Contact(channel, name or None, since))
             elif kind == "offer":
                 found[kind].append((since, name, InAppOffer(name, about, channel, *approved.split(APPROVED))))
+            elif kind in ("taken", "changed"):
+                found[kind].append((name, about))
             else:
                 found[kind].append(Relation(name, since, until))
-        return CustomerRecord(
-            facts=None if facts is None else dict(zip(_NAMES, facts, strict=True)),
-            dataset=None if dataset is None else DatasetFacts(dataset[0], tuple(orjson.loads(dataset[1])), dataset[2]),
+        record = CustomerRecord(
+            facts=None if facts[0] is None else dict(zip(_NAMES, facts, strict=True)),
+            dataset=None if kept is None else DatasetFacts(keeps_consents, tuple(orjson.loads(kept)), confirmed_at),
             held=found["held"],
             declined=found["declined"],
             pending=found["pending"],
             consents=found["consent"],
             contacts=found["contact"],
-            taken={product_id: int(units) for product_id, units in taken},
+            taken={product_id: int(units) for product_id, units in found["taken"]},
             offers=tuple(offer for *_, offer in sorted(found["offer"])),
         )
+        changed: dict[Kind, list[str]] = {}
+        for item_id, kind in found["changed"]:
+            changed.setdefault(Kind(kind), []).append(item_id)
+        return FactsAndChanges(record, changed)
 
 
-def _part(kind: str, name: Column[Any], since: Column[Any], **others: ColumnElement[Any]) -> Any:
+class FactsAndChanges(NamedTuple):
+    """What a request reads from the SQL store."""
+
+    record: CustomerRecord
+    changed: dict[Kind, list[str]]
+    """The ids of what changed in the catalogue; empty for most requests."""
+
+
+def _of_all(kind: str, name: Column[Any], **others: ColumnElement[Any]) -> Any:
     """One table's rows in the columns that all of them share."""
     columns: dict[str, ColumnElement[Any]] = {
         "kind": literal(kind),
         "name": name,
         "channel": cast(null(), String),
         "granted": cast(null(), Boolean),
-        "since": since,
+        "since": cast(null(), UtcTime),
         "until": cast(null(), UtcTime),
         "about": cast(null(), String),
         "approved": cast(null(), String),
         **others,
     }
-    labelled = [column.label(label) for label, column in columns.items()]
-    return select(*labelled).where(name.table.c.customer_id == bindparam("id"))
+    return select(*(column.label(label) for label, column in columns.items()))
+
+
+def _part(kind: str, name: Column[Any], since: Column[Any], **others: ColumnElement[Any]) -> Any:
+    """Those of one customer."""
+    return _of_all(kind, name, since=since, **others).where(name.table.c.customer_id == bindparam("id"))
 
 
 _RELATED: Final = union_all(  # one statement: each costs a round trip
@@ -241,6 +286,14 @@ _RELATED: Final = union_all(  # one statement: each costs a round trip
         about=campaign_messages.c.content_id,
         approved=campaign_variants.c.product_version + APPROVED + campaign_variants.c.words_hash,
     ).where(*running_offers(bindparam("now", type_=UtcTime()))),
+    _of_all(
+        "taken",
+        product_capacity.c.product_id,
+        about=cast(product_capacity.c.sold + product_capacity.c.reserved - _EXPIRED, String),
+    ),
+    _of_all("changed", catalogue_changes.c.item_id, about=catalogue_changes.c.kind).where(
+        catalogue_changes.c.revision > bindparam("revision", type_=BigInteger())
+    ),
 )
 
 

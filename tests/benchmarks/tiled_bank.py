@@ -8,7 +8,8 @@ import polars as pl
 from feature_repo.operations import apply, features_folder, make_store
 from feature_repo.settings import StoreSettings
 from recsys.data.contract import Dataset
-from recsys.features.spec import FeatureManifest
+from recsys.features.spec import FeatureManifest, FeatureView
+from recsys.features.tables import TableWriter, table_path
 from recsys.schema import CUSTOMER_ID
 
 _TABLES: Final = ("customers", "products", "contents", "events", "consents", "holdings")
@@ -31,23 +32,34 @@ def tile_bank(bank: Path, home: Path, out: Path, times: int) -> tuple[Dataset, P
     (data / "dataset.yaml").write_text((bank / "dataset.yaml").read_text())
     for name in _TABLES:
         _tile(bank / f"{name}.parquet", data / f"{name}.parquet", times)
+    manifest = FeatureManifest.read(home / "features")
+    tables = {table_path(home / "features", view.name): view for view in manifest.views}
     for file in sorted((home / "features").iterdir()):
-        if file.suffix == ".parquet":
-            _tile(file, state / "features" / file.name, times)
+        view = tables.get(file)
+        if view is not None and view.entity.value == CUSTOMER_ID:
+            _tile_view(file, state / "features", view, times)
         else:
             (state / "features" / file.name).write_bytes(file.read_bytes())
-    apply(make_store(state, StoreSettings()), FeatureManifest.read(state / "features"), features_folder(state))
+    apply(make_store(state, StoreSettings()), manifest, features_folder(state))
     return Dataset.open(data), state
 
 
 def _tile(source: Path, out: Path, times: int) -> None:
     rows = pl.scan_parquet(source)
-    names = rows.collect_schema().names()
-    if CUSTOMER_ID not in names:
+    if CUSTOMER_ID not in rows.collect_schema().names():
         rows.sink_parquet(out)
         return
-    copies = [
-        rows.with_columns(pl.format("{}-{}", pl.lit(f"{copy:04}"), name).alias(name) for name in _OWN if name in names)
-        for copy in range(times)
-    ]
-    pl.concat(copies).sink_parquet(out, row_group_size=100_000)
+    pl.concat(_copy(rows, copy) for copy in range(times)).sink_parquet(out, row_group_size=100_000)
+
+
+def _tile_view(source: Path, out: Path, view: FeatureView, times: int) -> None:
+    """As the build writes it: encodings and row groups decide what reading costs."""
+    rows = pl.read_parquet(source)
+    with TableWriter(out, view) as writer:
+        for copy in range(times):
+            writer.write(_copy(rows.lazy(), copy).collect())
+
+
+def _copy(rows: pl.LazyFrame, copy: int) -> pl.LazyFrame:
+    names = [name for name in _OWN if name in rows.collect_schema().names()]
+    return rows.with_columns(pl.format("{}-{}", pl.lit(f"{copy:04}"), name).alias(name) for name in names)

@@ -9,10 +9,9 @@ import polars as pl
 from recsys.campaigns.allocation import allocate
 from recsys.campaigns.brief import Brief
 from recsys.campaigns.holdouts import NONE
-from recsys.campaigns.judging import Reach, batches, reach_batch
+from recsys.campaigns.judging import batches, reach_batch
 from recsys.campaigns.offers import Offers
 from recsys.campaigns.planner import Planned
-from recsys.campaigns.waterfall import Waterfall
 from recsys.schema import CUSTOMER_ID, PRODUCT_ID
 
 KEY = [CUSTOMER_ID, PRODUCT_ID, "channel"]
@@ -65,10 +64,10 @@ def true_options(planned: Planned, bank: Path) -> pl.DataFrame:
 def _allowed(planned: Planned, offers: Offers) -> pl.DataFrame:
     """KEY of all that the rules let customers be told of, with some creative: the oracle keeps to them too."""
     source, frames = planned.source, []
-    reach = Reach(Waterfall(len(planned.audience), source.policy.rule_ids))
+    facts = source.facts_of(planned.audience[CUSTOMER_ID].to_list())
     names = np.array(source.products.ids, dtype=object)
     for batch in batches(planned.audience):
-        rows, allowed = reach_batch(batch, planned.brief, source, offers, reach)
+        rows, allowed, *_ = reach_batch(batch, planned.brief, source, offers, facts)
         people = batch.rows[CUSTOMER_ID].to_numpy()
         for offer in offers.channels:
             row, creative = np.nonzero(allowed[offer.channel][rows])

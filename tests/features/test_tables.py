@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +10,7 @@ import pytest
 from recsys.errors import FeatureError
 from recsys.features.attributes import vector_column
 from recsys.features.spec import ColumnType, Entity, FeatureColumn, FeatureManifest, FeatureView
-from recsys.features.tables import TableWriter, check_tables, conform, polars_schema
+from recsys.features.tables import TableWriter, check_tables, conform, latest_path, polars_schema
 from recsys.schema import FeatureKind
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -66,6 +66,20 @@ def test_written_table_streamed_in_parts_is_one_table(tmp_path: Path) -> None:
             writer.write(frame)
     assert writer.rows == 3
     assert pl.read_parquet(tmp_path / "v.parquet").equals(pl.concat(frames))
+
+
+@pytest.mark.parametrize("parts", [1, 2, 5])
+def test_newest_row_of_each_customer_is_written_once_more(tmp_path: Path, parts: int) -> None:
+    values = [("a", 0), ("a", 1), ("b", 0), ("c", 0), ("c", 1), ("c", 2), ("d", 5)]
+    times = pl.Series([NOW + timedelta(days=day) for _, day in values], dtype=pl.Datetime("us", "UTC"))
+    names = [(name, float(place), [0, 1]) for place, (name, _) in enumerate(values)]
+    frame = conform(rows(*names).with_columns(times.alias("event_timestamp")), VIEW, "f")
+    with TableWriter(tmp_path, VIEW) as writer:
+        for part in frame.iter_slices(-(-len(frame) // parts)):
+            writer.write(part)
+    latest = pl.read_parquet(latest_path(tmp_path, "v"))
+    assert latest.equals(frame.group_by("customer_id", maintain_order=True).last().select(frame.columns))
+    assert latest["x"].to_list() == [1, 2, 5, 6]
 
 
 Change = Callable[[pa.Table], pa.Table]

@@ -7,6 +7,7 @@ from recsys.ranking.activity import Activity
 from recsys.ranking.candidates import SOURCES, CandidateConfig, candidate_mask
 from recsys.ranking.features import Asked
 from recsys.ranking.sources import Sources
+from recsys.ranking.spread import Lists
 from recsys.ranking.tables import ItemTables
 from tests.ranking.worlds import DAY, NOW, draw_asked, draw_tables
 
@@ -14,7 +15,7 @@ CUSTOMERS, PRODUCTS = 15, 60
 CONFIG = CandidateConfig(all_up_to=10, tower=5, source=3, popular=4, popular_days=14)
 
 
-NO_SOURCES = Sources(np.arange(5), {}, {})
+NO_SOURCES = Sources(np.arange(5), {}, Lists(np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)), {})
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 from recsys.modeling.encoding import EntityRows
 from recsys.ranking.boosted import BoostedConfig, BoostedRanker, RankingRows
 from recsys.ranking.features import Asked, FeatureBuilder, Pairs
-from recsys.ranking.interest import FADES_DAYS, LEARNED, Interest, InterestConfig, InterestTables, interest_features
+from recsys.ranking.interest import LEARNED, Interest, InterestConfig, InterestTables, interest_features
+from recsys.ranking.interest_loop import FADES_DAYS
 from recsys.ranking.profiles import Profiles
 from tests.ranking.worlds import (
     CLICK,

@@ -55,7 +55,7 @@ def test_score_in_blocks_side_by_side_is_the_same(
     stage: SecondStage, asked: Asked, allowed: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = stage.score(asked, allowed)
-    monkeypatch.setattr("recsys.ranking.stage._CUSTOMERS_AT_ONCE", 7)
+    monkeypatch.setattr("recsys.ranking.blocks.AT_ONCE", 7)
     np.testing.assert_allclose(stage.score(asked, allowed), whole, rtol=1e-4, atol=1e-4)
     monkeypatch.setattr(SecondStage, "_score", _break)
     with pytest.raises(ValueError, match="broken"):
@@ -120,7 +120,7 @@ def test_score_does_not_depend_on_how_many_are_scored_at_once(
     stage: SecondStage, asked: Asked, allowed: np.ndarray, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = stage.score(asked, allowed)
-    monkeypatch.setattr("recsys.ranking.stage._CUSTOMERS_AT_ONCE", at_once)
+    monkeypatch.setattr("recsys.ranking.blocks.AT_ONCE", at_once)
     np.testing.assert_allclose(stage.score(asked, allowed), whole, atol=1e-5)
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from recsys.schema import Kind
 from serving.store.catalogue import CatalogueStore, Change
 from serving.store.database import Store
+from serving.store.facts import FactStore
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -45,14 +46,15 @@ def test_catalogue_every_state_can_be_had_again(store: Store) -> None:
     assert catalogue.items() == catalogue.items(3)
 
 
-def test_catalogue_changed_since_names_what_is_newer(store: Store) -> None:
+def test_facts_come_with_the_items_that_changed_after_a_revision(store: Store) -> None:
     catalogue = CatalogueStore(store)
+    changed = [FactStore(store).read_with_changes("c0", NOW, 0).changed]
     catalogue.put(change())
     catalogue.put(change("k1", Kind.CONTENTS))
     catalogue.put(change("p2"))
-    assert catalogue.changed_since(0) == {Kind.PRODUCTS: ["p1", "p2"], Kind.CONTENTS: ["k1"]}
-    assert catalogue.changed_since(2) == {Kind.PRODUCTS: ["p2"]}
-    assert catalogue.changed_since(3) == {}
+    changed += [FactStore(store).read_with_changes("c0", NOW, revision).changed for revision in (0, 2, 3)]
+    two = {Kind.PRODUCTS: ["p1", "p2"], Kind.CONTENTS: ["k1"]}
+    assert changed == [{}, two, {Kind.PRODUCTS: ["p2"]}, {}]
 
 
 def test_catalogue_concurrent_puts_get_different_numbers(store: Store) -> None:

@@ -9,7 +9,7 @@ import yaml
 
 from recsys.data.contract import Dataset
 from recsys.schema import EventType
-from training.campaign_history import WINDOW, conversions_per_response, exposures, read_arms
+from training.campaign_history import WINDOW, ContactLog, read_arms
 
 END = datetime(2026, 7, 1, tzinfo=UTC)
 Row = tuple[str, float, str, str, str]
@@ -53,7 +53,7 @@ def test_exposures_count_the_first_of_a_window_and_responses_within_it(tmp_path:
             ("young", 9, "convert", "p1", "treatment"),
         ],
     )
-    shown = exposures(dataset, EventType.CONVERT, END)
+    shown = ContactLog(dataset, END).exposures(EventType.CONVERT)
     assert dict(shown.select("customer_id", "responded").iter_rows()) == {
         "answers": True,
         "other": False,
@@ -70,8 +70,8 @@ def test_conversions_per_response_of_clicks_is_the_share_that_ends_in_a_sale(tmp
         rows += [(f"c{number}", 50, "impression", "p1", "x"), (f"c{number}", 49, "click", "p1", "x")]
     rows += [("c0", 48, "convert", "p1", "x"), ("c1", 48, "convert", "p1", "x")]
     dataset = write_history(tmp_path, rows)
-    assert conversions_per_response(dataset, EventType.CLICK, END) == 0.25
-    assert conversions_per_response(dataset, EventType.CONVERT, END) == 1.0
+    assert ContactLog(dataset, END).conversions_per_response(EventType.CLICK) == 0.25
+    assert ContactLog(dataset, END).conversions_per_response(EventType.CONVERT) == 1.0
 
 
 def test_arms_compare_customers_and_not_events(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from recsys.data.splits import ORDER_TIMESTAMP, order_timestamps
 from recsys.errors import FeatureError, HomeError
 from recsys.features.attributes import vector_column
 from recsys.features.build import FeatureConfig, build_features
+from recsys.features.in_time import TablesInTime
 from recsys.features.spec import (
     MANIFEST_FILE,
     ColumnType,
@@ -19,7 +21,7 @@ from recsys.features.spec import (
     FeatureManifest,
     FeatureView,
 )
-from recsys.features.tables import TableWriter, conform
+from recsys.features.tables import TableWriter, conform, latest_path, table_path
 from recsys.schema import FeatureKind, Table
 from recsys.testing.tiny_bank import write_tiny_bank
 from training import point_in_time
@@ -126,6 +128,44 @@ def test_join_equals_polars_as_of_join(
     assert result.select(expected.columns).equals(expected)
     missing = expected[f"{view.name}__{AT}"].null_count()
     assert 2_000 < missing < 15_000
+
+
+@pytest.mark.parametrize("ranges", [1, 7])
+@pytest.mark.parametrize("with_latest", [True, False])
+def test_reading_the_tables_themselves_gives_what_feasts_join_gives(
+    random_home: Path, moments: pl.DataFrame, tmp_path: Path, ranges: int, with_latest: bool
+) -> None:
+    folder = tmp_path / "features"
+    shutil.copytree(random_home / "features", folder)
+    views = FeatureManifest.read(folder).views
+    if not with_latest:  # as older code built it
+        shutil.rmtree(latest_path(folder, "narrow").parent)
+    tables = TablesInTime(folder, views)
+    parts = moments.sort(KEY).iter_slices(-(-len(moments) // ranges))
+    read = pl.concat([tables.join(part) for part in parts]).sort("row_id")
+    joined = join_features(random_home, moments, "recommender_v1")
+    assert read.equals(joined.drop(f"{view.name}__{AT}" for view in views))
+
+
+def test_reading_everybody_as_he_is_now_needs_the_newest_rows_only(random_home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "features"
+    shutil.copytree(random_home / "features", folder)
+    views = FeatureManifest.read(folder).views
+    now = pl.DataFrame({"row_id": range(450), KEY: [f"c{number}" for number in range(450)]}).with_columns(
+        pl.lit(START + timedelta(days=31)).cast(TIME).alias(AT)
+    )
+    expected = join_features(random_home, now, "recommender_v1")
+    for view in views:
+        table_path(folder, view.name).unlink()
+    assert TablesInTime(folder, views).join(now).equals(expected.drop(f"{view.name}__{AT}" for view in views))
+
+
+def test_reading_some_columns_only(random_home: Path, moments: pl.DataFrame) -> None:
+    views = FeatureManifest.read(random_home / "features").views
+    some = TablesInTime(random_home / "features", views, ["wide__ids", "narrow__x"]).join(moments.head(50))
+    assert some.columns == ["row_id", "narrow__x", "wide__ids"]
+    every = TablesInTime(random_home / "features", views).join(moments.head(50))
+    assert some.equals(every.select(some.columns))
 
 
 def test_join_several_moments_of_one_customer_and_time_all_come_back(random_home: Path) -> None:
