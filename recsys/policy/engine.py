@@ -224,16 +224,28 @@ def _removals(rules: Numbered, context: RuleContext) -> Iterator[tuple[int, Bool
     found: list[tuple[int, BoolArray]] = []
     left = np.ones((len(context.customers), len(context.products)), dtype=bool) if late else None
     for position, rule in rules:
-        removed = None if rule.late else rule.removes(context)
-        if removed is not None and removed.any():
+        removed = None if rule.late else _removed(rule, context)
+        if removed is not None:
             found.append((position, removed))
             if left is not None and rule.decides_eligibility:
                 left &= ~removed
     for position, rule in late:
-        removed = rule.removes(replace(context, left=left))
-        if removed is not None and removed.any():
+        removed = _or_none(rule.removes(replace(context, left=left)))
+        if removed is not None:
             found.append((position, removed))
     yield from sorted(found, key=lambda pair: pair[0])
+
+
+def _removed(rule: Rule, context: RuleContext) -> BoolArray | None:
+    """What a rule removes; None: nothing. For one customer it is kept, where it hangs on little."""
+    key = rule.depends_on(context) if len(context.customers) == 1 else None
+    if key is None:
+        return _or_none(rule.removes(context))
+    return context.groups.once((rule.id, key, "removed"), lambda: _or_none(rule.removes(context)))
+
+
+def _or_none(removed: BoolArray | None) -> BoolArray | None:
+    return None if removed is None or not removed.any() else removed
 
 
 def _content_removals(rules: Numbered, contents: ContentFacts, context: RuleContext) -> Iterator[tuple[int, BoolArray]]:

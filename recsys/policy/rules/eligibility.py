@@ -1,6 +1,6 @@
 """ELIG_*: whom, where and through which channel a product is open to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -28,6 +28,10 @@ class ResidenceRule(Rule):
 
     id: Literal["ELIG_RESIDENCE"]
 
+    def depends_on(self, context: RuleContext) -> Hashable:
+        """The country."""
+        return context.customers.country[0]
+
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[B, N]."""
         return _closed(context.products.countries, context.customers.country)
@@ -38,6 +42,10 @@ class SegmentRule(Rule):
 
     id: Literal["ELIG_SEGMENT"]
 
+    def depends_on(self, context: RuleContext) -> Hashable:
+        """The segment."""
+        return context.customers.segment[0]
+
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[B, N]."""
         return _closed(context.products.segments, context.customers.segment)
@@ -47,6 +55,10 @@ class ChannelRule(Rule):
     """A product that names channels is offered through these only; so is a creative that was made for one."""
 
     id: Literal["ELIG_CHANNEL"]
+
+    def depends_on(self, context: RuleContext) -> Hashable:
+        """The channel."""
+        return context.channel
 
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[1, N]."""
@@ -69,6 +81,10 @@ class KycRule(Rule):
     """The states of `kyc_status` that mean: identified."""
     open_categories: Groups = ()
     """May be offered before identification, which is a part of opening them; credit and investments never."""
+
+    def depends_on(self, context: RuleContext) -> Hashable:
+        """Whether it is known who he is."""
+        return ("kyc_status" in context.customers.kept, context.customers.kyc_status[0])
 
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[B, N]."""
@@ -94,6 +110,10 @@ class IncomeRule(Rule):
     column: str | None = None
     """A column of the catalogue that names the lowest band of a product, where the catalogue has it."""
 
+    def depends_on(self, context: RuleContext) -> Hashable:
+        """The band of his income."""
+        return ("income_band" in context.customers.kept, context.customers.income_band[0])
+
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[B, N]."""
         if "income_band" not in context.customers.kept:
@@ -114,6 +134,10 @@ class JurisdictionRule(Rule):
     """Category (or `credit`, `investment`, `all`) to countries whose residents it may not be offered to."""
     unknown: Groups = (INVESTMENT, CREDIT)
     """Closed to a customer whose country is not known."""
+
+    def depends_on(self, context: RuleContext) -> Hashable:
+        """The country."""
+        return ("country" in context.customers.kept, context.customers.country[0])
 
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[B, N]."""
