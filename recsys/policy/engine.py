@@ -49,6 +49,17 @@ class PolicyOutcome(NamedTuple):
         return {self.rule_ids[position]: int(counts[position]) for position in np.flatnonzero(counts)}
 
 
+class _Standing(NamedTuple):
+    """What holds for B customers at an instant, whatever they are shown."""
+
+    customers: CustomerFacts
+    now: datetime
+    refused: BoolArray
+    """[B]: of whom nothing personal may be looked at."""
+    stale: BoolArray
+    """[B]: whose facts are too old."""
+
+
 class PolicyEngine:
     """The one place where it is decided who may be shown what."""
 
@@ -59,6 +70,7 @@ class PolicyEngine:
         self._groups: dict[ProductFacts, ProductGroups] = {}
         self._rules = {rule.id: rule for rule in pack.rules}
         self._of_day: tuple[date, Numbered] | None = None
+        self._standing: _Standing | None = None
 
     def evaluate(
         self, customers: CustomerFacts, products: ProductFacts, now: datetime, request: RequestContext = NO_CONTEXT
@@ -152,17 +164,27 @@ class PolicyEngine:
 
     def profiling_refused(self, customers: CustomerFacts, now: datetime) -> BoolArray:
         """[B]: for whom nothing personal but eligibility may be looked at, computed or read."""
-        rule = self._rules.get("CONSENT_PROFILING")
-        if isinstance(rule, ProfilingConsentRule) and rule.effective_from <= _day(now):
-            return rule.refused(customers, as_instant(now))
-        return np.zeros(len(customers), dtype=bool)
+        return self._last_asked(customers, now).refused
 
     def stale(self, customers: CustomerFacts, now: datetime) -> BoolArray:
         """[B]: whose facts are too old to be used: they may see what a customer who is not known may see."""
-        rule = self._rules.get("DATA_STALE")
-        if isinstance(rule, DataStaleRule) and rule.effective_from <= _day(now):
-            return rule.stale(customers, as_instant(now))
-        return np.zeros(len(customers), dtype=bool)
+        return self._last_asked(customers, now).stale
+
+    def _last_asked(self, customers: CustomerFacts, now: datetime) -> "_Standing":
+        """Of whom was asked last is asked again, several times in a decision."""
+        last = self._standing
+        if last is None or last.customers is not customers or last.now != now:
+            last = self._standing = self._stand(customers, now)
+        return last
+
+    def _stand(self, customers: CustomerFacts, now: datetime) -> "_Standing":
+        refused = stale = np.zeros(len(customers), dtype=bool)
+        consent, age = self._rules.get("CONSENT_PROFILING"), self._rules.get("DATA_STALE")
+        if isinstance(consent, ProfilingConsentRule) and consent.effective_from <= _day(now):
+            refused = consent.refused(customers, as_instant(now))
+        if isinstance(age, DataStaleRule) and age.effective_from <= _day(now):
+            stale = age.stale(customers, as_instant(now))
+        return _Standing(customers, now, refused, stale)
 
     def groups(self, products: ProductFacts) -> ProductGroups:
         """What the pack's rules derive from a catalogue."""

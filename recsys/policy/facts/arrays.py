@@ -5,6 +5,7 @@ Times are `datetime64[us]` in UTC with NaT for "not known"; a column that a fram
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ NO_RATING: Final = 0
 NOT_A_TIME: Final = np.datetime64("NaT", "us")
 
 
+@lru_cache(maxsize=4096)
 def as_instant(time: datetime) -> np.datetime64:
     """An aware time as `datetime64[us]` in UTC.
 

@@ -48,7 +48,9 @@ class Relations(NamedTuple):
     def mask(self, entries: BoolArray, products: int) -> BoolArray:
         """[B, N]: true where one of the chosen `entries` [E] joins the customer and the product."""
         mask = np.zeros((len(self.offsets) - 1, products), dtype=bool)
-        if len(self.products):
+        if len(self.offsets) == 2:
+            mask[0, self.products[entries]] = True
+        elif len(self.products):
             mask[owners_of(self.offsets)[entries], self.products[entries]] = True
         return mask
 

@@ -19,8 +19,14 @@ class AgeRule(Rule):
 
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[B, N]."""
-        age = np.nan_to_num(context.customers.age, nan=self.assumed_age)
-        return age[:, None] < context.products.min_age[None]
+        age = context.customers.age
+        known = np.where(np.isnan(age), self.assumed_age, age)
+        return known[:, None] < context.products.min_age[None]
+
+    def depends_on(self, context: RuleContext) -> Hashable | None:
+        """His age in whole years."""
+        age = float(context.customers.age[0])
+        return age if age.is_integer() else None if age == age else "unknown"
 
 
 class ResidenceRule(Rule):

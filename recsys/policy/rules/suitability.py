@@ -199,4 +199,4 @@ def _only(values: FloatArray, members: BoolArray) -> FloatArray:
 
 def _exceeds(needed: FloatArray, available: FloatArray) -> BoolArray:
     """[B, N]: needs more than there is; what is not known of a customer is nothing, NaN of a product needs nothing."""
-    return needed[None] > np.nan_to_num(available, nan=0.0)[:, None]
+    return needed[None] > np.where(np.isnan(available), 0.0, available)[:, None]
