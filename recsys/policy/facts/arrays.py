@@ -31,14 +31,21 @@ def as_instant(time: datetime) -> np.datetime64:
     Raises:
         ValueError: `time` has no zone, so it names no instant.
     """
+    return np.datetime64(_without_zone(time), "us")
+
+
+def _without_zone(time: datetime) -> datetime:
+    """In UTC, as numpy takes it."""
+    if time.tzinfo is UTC:
+        return time.replace(tzinfo=None)
     if time.tzinfo is None:
         raise ValueError(f"{time} has no time zone: give an aware time")
-    return np.datetime64(time.astimezone(UTC).replace(tzinfo=None), "us")
+    return time.astimezone(UTC).replace(tzinfo=None)
 
 
 def instants(times: Sequence[datetime | None]) -> TimeArray:
     """Aware times, NaT where there is none."""
-    return np.array([NOT_A_TIME if time is None else as_instant(time) for time in times], dtype="datetime64[us]")
+    return np.array([None if time is None else _without_zone(time) for time in times], dtype="datetime64[us]")
 
 
 def primary(tag: str | None) -> str:
