@@ -63,6 +63,15 @@ def _of_customer(values: np.ndarray, conditions: Conditions, left: np.ndarray) -
 
 
 @compiled
+def _alike(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two customers are the same to every condition: explanations ask about one under many names."""
+    for at in range(len(one)):
+        if one[at] != other[at] and not (one[at] != one[at] and other[at] != other[at]):
+            return False
+    return True
+
+
+@compiled
 def _of_products(values: np.ndarray, conditions: Conditions, left: np.ndarray) -> None:
     """The leaves of each tree that each product's values leave, into [T, P] int32; `values` is [F2, P]."""
     for tree in range(len(left)):
@@ -125,10 +134,13 @@ def ask(
     `of_product`, [T] `mine` and [M] `bits` are room to work in, int32.
     """
     _of_products(products, its, of_product)
+    asked = -1
     for customer in range(len(customers)):
         if first[customer] == first[customer + 1]:
             continue
-        _of_customer(customers[customer], own, mine)
+        if asked < 0 or not _alike(customers[customer], customers[asked]):
+            _of_customer(customers[customer], own, mine)
+        asked = customer
         if first[customer + 1] - first[customer] <= FEW:
             _of_few(of_product, pairs, product, first[customer], first[customer + 1], both, leaves, out, mine)
             continue
