@@ -16,7 +16,7 @@ class DaemonPool:
     For one thread that submits: the event loop's.
 
     Args:
-        most: threads; each is started when it is first needed.
+        most: threads; each is started when all others are at work: what few do stays in one processor's memory.
         name: what they are called.
     """
 
@@ -24,6 +24,7 @@ class DaemonPool:
         self._most = most
         self._name = name
         self._started = 0
+        self._under_way: list[Future[Any]] = []
         self._closed = False
         self._waiting: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
 
@@ -37,7 +38,9 @@ class DaemonPool:
             raise RuntimeError(f"{self._name} is closed")
         future: Future[T] = Future()
         self._waiting.put((future, lambda: function(*args, **kwargs)))
-        if self._started < self._most:
+        self._under_way = [one for one in self._under_way if not one.done()]
+        self._under_way.append(future)
+        if self._started < min(self._most, len(self._under_way)):
             self._started += 1
             Thread(target=self._run, name=f"{self._name}_{self._started}", daemon=True).start()
         return future

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple, ParamSpec, TypeVar
 
@@ -120,13 +121,27 @@ class Guard:
         self._pool.close()
 
     async def _within_time(self, running: Future[T]) -> T:
+        """What is awaited is woken by the result or by the clock: a task of its own and a chained future cost more."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+
+        def wake_from_thread(_: Future[T]) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(_wake, waiter)
+
+        running.add_done_callback(wake_from_thread)
+        clock = loop.call_later(self._config.timeout, _wake, waiter)
         try:
-            async with asyncio.timeout(self._config.timeout):
-                return await asyncio.wrap_future(running)
-        except TimeoutError:
-            if running.done() and not running.cancelled():
-                return running.result()  # it was in time; the event loop was late to notice
+            await waiter
+        except asyncio.CancelledError:
+            running.cancel()
             raise
+        finally:
+            clock.cancel()
+        if not running.done():
+            running.cancel()
+            raise TimeoutError
+        return running.result()  # also where it was in time, and the event loop late to notice
 
     def _failed(self, error: Exception) -> None:
         """Names the kind of failure only: a message may hold an id."""
@@ -134,3 +149,8 @@ class Guard:
         self._metrics.failures.labels(self._name).inc()
         self._metrics.up.labels(self._name).set(not self._breaker.is_open)
         LOGGER.warning("%s failed: %s", self._name, type(error).__name__)
+
+
+def _wake(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)

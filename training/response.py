@@ -4,10 +4,9 @@ Each part does one thing: models learn from the training part, the validation pa
 the chosen one, and the test part says what it is worth. What is served learns and is calibrated one part later.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import log_loss, roc_auc_score
@@ -17,17 +16,17 @@ from recsys.data.splits import resolve_split
 from recsys.metrics.calibration import expected_calibration_error, reliability_table
 from recsys.modeling.reader import ModelReader
 from recsys.ranking.activity import Activity
-from recsys.ranking.boosted import BoostedConfig
 from recsys.ranking.calibrators import METHODS, Calibration, Method
 from recsys.ranking.features import Asked, FeatureBuilder
-from recsys.ranking.heads import HEADS, BoostedHeads, HeadRows, Heads, NetworkHeads
+from recsys.ranking.heads import HEADS, BoostedHeads, Heads, NetworkHeads
 from recsys.ranking.interest import InterestTables
 from recsys.ranking.profiles import Profiles
-from recsys.ranking.response import ResponseConfig, ResponseModel, fixed_place
+from recsys.ranking.response import ResponseConfig, ResponseModel, TasteConfig, fixed_place
 from recsys.ranking.response_features import (
     CreativeTables,
     Exposed,
     ResponseTables,
+    of_creatives,
     response_features,
 )
 from recsys.ranking.tables import ItemTables, numeric_names
@@ -35,46 +34,11 @@ from recsys.recommender import Recommender
 from recsys.schema import Kind
 from training.dataset import Catalogue, Prepared
 from training.exposures import Exposures, click_times, has_exposures, read_exposures
+from training.response_choice import Choice, Read, chain
 from training.response_config import ResponseRecipe
 
 _REQUESTS_AT_ONCE = 512
-_MOST_WEIGHT = 0.95
-"""Inverse propensities are cut at this quantile: a few rare exposures would drown the others."""
 _FAMILY = "category"
-
-
-class Choice(NamedTuple):
-    """A way to model responses, with its loss on validation."""
-
-    name: str
-    kind: str
-    position: str
-    configs: list[BoostedConfig | None]
-    loss: float
-    """Of all probabilities of an exposure, weighted by inverse propensity: as if everything had been shown alike."""
-    heads: Heads
-    """As fitted on the training part."""
-
-
-@dataclass(frozen=True)
-class Read:
-    """Exposures with their features."""
-
-    exposures: Exposures
-    names: tuple[str, ...]
-    features: np.ndarray
-    """[E, F] float32."""
-
-    def rows(self, position: str) -> HeadRows:
-        """What heads learn from; with `propensity`, weighted and blind to the place."""
-        exposures, features = self.exposures, self.features
-        outcomes, counts = exposures.outcomes, exposures.settled.copy()
-        counts[:, 0] &= exposures.drawn
-        counts[:, 1:] &= outcomes[:, :-1]
-        weight = np.ones(len(exposures), np.float32)
-        if position == "propensity":
-            features, weight = fixed_place(self.names, features), inverse_propensities(exposures.propensity)
-        return HeadRows(features, outcomes, counts, weight)
 
 
 class ResponseLog:
@@ -140,7 +104,8 @@ class ResponseFitter:
             exposed = Exposed(some.request, some.product, some.content, rows.channel[some.request], some.position)
             names, values = response_features(self.tables, self._builder, asked, exposed)
             blocks.append(values)
-        return Read(exposures, tuple(names), np.concatenate(blocks))
+        creative = of_creatives(names, self.tables.creatives)
+        return Read(exposures, tuple(names), np.concatenate(blocks), creative)
 
     def model(
         self, choice: Choice, heads: Heads, known: Read, methods: tuple[Method, ...] | None, ranks_creatives: bool
@@ -168,6 +133,7 @@ class ResponseFitter:
             boosted=tuple(model is not None for model in heads.models)
             if isinstance(heads, BoostedHeads)
             else (False,) * 3,
+            taste=_taste_config(heads),
             features=known.names,
             event_types=inputs.event_types,
             numbers=numeric_names(inputs.products),
@@ -181,77 +147,9 @@ class ResponseFitter:
         return ResponseModel(self.tables, heads, calibrations, config)
 
 
-def choose(train: Read, validation: Read, recipe: ResponseRecipe, seed: int, threads: int) -> list[Choice]:
-    """All ways that were tried, the best first: trees or a network, the place as an input or by propensity."""
-    logged = bool(np.isfinite(train.exposures.propensity).any())
-    choices = [
-        _boosted(train, validation, position, recipe, seed, threads)
-        for position in (("input", "propensity") if logged else ("input",))
-    ]
-    network = NetworkHeads.fit(train.rows("input"), recipe.network, seed)
-    choices.append(Choice("network", "network", "input", [], exposure_loss(network, validation, "input"), network))
-    return sorted(choices, key=lambda choice: choice.loss)
-
-
-def _boosted(train: Read, validation: Read, position: str, recipe: ResponseRecipe, seed: int, threads: int) -> Choice:
-    """For each head the trees, or none, that lose least."""
-    options: list[BoostedConfig | None] = [None, *recipe.trees]
-    rows = train.rows(position)
-    fitted = [BoostedHeads.fit(rows, [option] * len(HEADS), seed, threads) for option in options]
-    losses = [head_losses(heads, validation, position) for heads in fitted]
-    best = [int(np.argmin([row[head] for row in losses])) for head in range(len(HEADS))]
-    heads = BoostedHeads([fitted[place].models[head] for head, place in enumerate(best)], fitted[0].averages)
-    name, configs = f"boosted, place by {position}", [options[place] for place in best]
-    return Choice(name, "boosted", position, configs, exposure_loss(heads, validation, position), heads)
-
-
-def fit_heads(choice: Choice, learned: list[HeadRows], recipe: ResponseRecipe, seed: int, threads: int) -> Heads:
-    """Heads of the chosen kind."""
-    rows = HeadRows(*(np.concatenate(parts) for parts in zip(*learned, strict=True)))
-    if choice.kind == "network":
-        return NetworkHeads.fit(rows, recipe.network, seed)
-    return BoostedHeads.fit(rows, choice.configs, seed, threads)
-
-
-def head_losses(heads: Heads, read: Read, position: str) -> list[float]:
-    """The log loss of each head where it counts, weighted by inverse propensity."""
-    rows = read.rows(position)
-    weight = inverse_propensities(read.exposures.propensity)
-    logits = heads.predict(rows.features)
-    losses = []
-    for head in range(len(HEADS)):
-        counts = rows.counts[:, head]
-        probability = 1 / (1 + np.exp(-logits[counts, head].astype(np.float64)))
-        outcome = rows.outcomes[counts, head]
-        losses.append(float(log_loss(outcome, probability, sample_weight=weight[counts], labels=[False, True])))
-    return losses
-
-
-def exposure_loss(heads: Heads, read: Read, position: str) -> float:
-    """The log loss of the three probabilities of an exposure, added up; weighted by inverse propensity."""
-    rows, weight = read.rows(position), inverse_propensities(read.exposures.propensity)
-    probability = chain(heads.predict(rows.features))
-    total = 0.0
-    for head in range(len(HEADS)):
-        settled = read.exposures.settled[:, head]
-        outcome, mine = rows.outcomes[settled, head], probability[settled, head]
-        total += float(log_loss(outcome, mine, sample_weight=weight[settled], labels=[False, True]))
-    return total
-
-
-def inverse_propensities(propensity: np.ndarray) -> np.ndarray:
-    """[E] float32 weights of mean 1, cut; all alike where nothing was logged."""
-    weight = 1 / np.where(propensity > 0, propensity, np.nan)
-    if not np.isfinite(weight).any():
-        return np.ones(len(propensity), np.float32)
-    weight = np.where(np.isfinite(weight), weight, np.nanmean(weight))
-    weight = np.minimum(weight, np.quantile(weight, _MOST_WEIGHT))
-    return np.asarray(weight / weight.mean(), np.float32)
-
-
-def chain(logits: np.ndarray) -> np.ndarray:
-    """[E, 3] log-odds given the outcome before, to probabilities of an exposure."""
-    return np.asarray(np.cumprod(1 / (1 + np.exp(-logits.astype(np.float64))), axis=1))
+def _taste_config(heads: Heads) -> TasteConfig | None:
+    taste = heads.taste if isinstance(heads, BoostedHeads) else None
+    return None if taste is None else TasteConfig(average=taste.average, weights=tuple(taste.weights.tolist()))
 
 
 def choose_method(

@@ -13,8 +13,9 @@ from training.config import TrainConfig
 from training.dataset import Prepared
 from training.item_tables import fit_tables
 from training.loop import loop_threads
-from training.response import Choice, Read, ResponseFitter, ResponseLog, choose, creative_order, fit_heads, measure
+from training.response import ResponseFitter, ResponseLog, creative_order, measure
 from training.response_blend import fit_blend
+from training.response_choice import Choice, Read, choose, fit_heads
 
 
 class ResponseStage:
@@ -70,7 +71,7 @@ class ResponseStage:
         fitter = self._fitter(everything, tuple(Part))
         train, validation, test = (fitter.read(part) for part in self._log.parts)
         known, latest = ([train], validation) if not len(test.exposures) else ([train, validation], test)
-        heads = fit_heads(best, [read.rows(best.position) for read in known], recipe, seed, threads)
+        heads = fit_heads(best, known, recipe, seed, threads)
         model = fitter.model(best, heads, latest, chosen.methods, chosen.ranks_creatives)
         model.config = model.config.model_copy(update={"blend": self._blend})
         return with_response(bundle, model)

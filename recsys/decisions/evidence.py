@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -10,6 +11,7 @@ from recsys.decisions.scoring import Features
 from recsys.decisions.wording import SPENDING_WORDS
 from recsys.features.history import CONTENT_IDS, EVENT_TYPES, PRODUCT_IDS, PRODUCTS_EVER
 from recsys.features.spec import AS_OF, ViewName, feature_name
+from recsys.modeling.variants import Variant
 from recsys.policy.facts import BoolArray
 from recsys.schema import EVENT_TIMESTAMP, EventType, Kind, Modality
 
@@ -60,6 +62,8 @@ class Row(NamedTuple):
     """View to how many columns of it there are; the history has as many as it has entries."""
     entries: list[Entry]
     """The history, oldest first."""
+    keys: dict[str, list[str]]
+    """View to its columns, as the row names them."""
 
     @property
     def views(self) -> list[str]:
@@ -82,11 +86,15 @@ class EvidenceFinder:
     def read(self, features: Features) -> Row:
         """Reads a customer's row."""
         entries = list(self._entries(*(_list(features, name) for name in (PRODUCT_IDS, CONTENT_IDS, EVENT_TYPES))))
-        columns = Counter(
-            key.partition("__")[0] for key, value in features.items() if value is not None and is_input(key)
-        )
+        keys: dict[str, list[str]] = {}
+        columns: Counter[str] = Counter()
+        for key, value in features.items():
+            view, is_read = _view_of(key)
+            keys.setdefault(view, []).append(key)
+            if is_read and value is not None:
+                columns[view] += 1
         columns[HISTORY] = len(entries)
-        return Row(features, columns, entries)
+        return Row(features, columns, entries, keys)
 
     def find(self, row: Row, held: Collection[int], kinds: Collection[Kind]) -> list[Evidence]:
         """All that is worth a look, each once: whole views first, then what is more specific.
@@ -131,10 +139,9 @@ class EvidenceFinder:
     def _without(self, row: Row, evidence: Evidence) -> Features:
         features = row.features
         if not evidence.feature:
-            return drop(features, [evidence.view])
+            return Variant(features, row.keys.get(evidence.view, ()))
         if not evidence.value:
-            key = feature_name(evidence.view, evidence.feature)
-            return {name: value for name, value in features.items() if name != key}
+            return Variant(features, (feature_name(evidence.view, evidence.feature),))
         places = self.places(row.entries, evidence)
         if evidence.feature == CONTENT_IDS:
             return without_contents(features, places)
@@ -151,6 +158,12 @@ class EvidenceFinder:
                 product = int(about[content])
             tone = "" if content is None or not catalogue.content_tones else catalogue.content_tones[content]
             yield Entry(product, tone, bool(types) and types[place] in _REFUSALS)
+
+
+@lru_cache(maxsize=4096)
+def _view_of(key: str) -> tuple[str, bool]:
+    """Whose column a row's key is, and whether a model may read it."""
+    return key.partition("__")[0], is_input(key)
 
 
 def is_input(key: str) -> bool:
@@ -173,21 +186,21 @@ def without_entries(features: Features, places: Collection[int]) -> Features:
     ever = feature_name(HISTORY, PRODUCTS_EVER)
     lists = {k: v for k, v in features.items() if k.startswith(prefix) and k != ever and _is_list(v)}
     if all(len(gone) >= len(value) for value in lists.values()):
-        return drop(features, [HISTORY])
+        return Variant(features, [key for key in features if key.startswith(prefix)])
     kept = {key: [one for place, one in enumerate(value) if place not in gone] for key, value in lists.items()}
     if ever in features:
         products = _list(features, PRODUCT_IDS)
         lost = {product for place, product in enumerate(products) if place in gone}
         lost -= {product for place, product in enumerate(products) if place not in gone}
         kept[ever] = [product for product in _list(features, PRODUCTS_EVER) if product not in lost]
-    return {**features, **kept}
+    return Variant(features, changed=kept)
 
 
 def without_contents(features: Features, places: Collection[int]) -> Features:
     """The row as if some entries of the history had been about no creative."""
     key, gone = feature_name(HISTORY, CONTENT_IDS), frozenset(places)
     blank = ["" if place in gone else value for place, value in enumerate(_list(features, CONTENT_IDS))]
-    return {**features, key: blank}
+    return Variant(features, changed={key: blank})
 
 
 def _spending(features: Features) -> list[str]:

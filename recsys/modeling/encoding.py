@@ -203,30 +203,35 @@ class EntityEncoding(BaseConfig):
             present=present,
         )
 
-    def transform_one(self, values: Mapping[str, Any], now: int) -> EntityRows:
-        """Reads one row as `transform` does, in a tenth of its time.
+    def transform_one(self, values: Mapping[str, Any], now: int) -> tuple[EntityRows, np.ndarray]:
+        """Reads one row as `transform` does, in a twentieth of its time.
 
         Args:
             values: `<view>__<column>` to a value or None, as the online store gives it.
             now: epoch µs.
+
+        Returns:
+            The row, with no numbers in it, and [1, 2F] float32, the numbers of all groups.
         """
-        lists = np.full((1, len(self.list_columns), MAX_LIST_LENGTH), -1, np.int64)
-        for position, column in enumerate(self.list_columns):
-            _fill_lists(lists[:, position], [values.get(column.key)], self._rows[column.key])
         plan = self._plan
-        return EntityRows(
+        lists = np.full((1, len(plan.several), MAX_LIST_LENGTH), -1, np.int64)
+        for position, (key, indices) in enumerate(plan.several):
+            _fill_lists(lists[:, position], [values.get(key)], indices)
+        row = EntityRows(
             categorical=np.array([[rows.get(values.get(key), 0) for key, rows in plan.single]], np.int64),
             lists=lists,
-            numeric={name: numbers(values, now) for name, numbers in plan.numbers.items()},
+            numeric={},
             vectors={name: _vectors_of_one(columns, values) for name, columns in plan.vectors.items()},
             present=np.array([[any(values.get(key) is not None for key in keys) for keys in plan.keys]], bool),
         )
+        return row, plan.numbers(values, now)
 
     @cached_property
     def _plan(self) -> "_OneRow":
         return _OneRow(
             single=[(column.key, self._rows[column.key]) for column in self.categorical_columns],
-            numbers={group.name: _Numbers.of(group) for group in self.groups},
+            several=[(column.key, self._rows[column.key]) for column in self.list_columns],
+            numbers=_Numbers.of(*self.groups),
             vectors={group.name: group.of_kind(FeatureKind.EMBEDDING) for group in self.groups},
             keys=[[column.key for column in group.columns] for group in self.groups],
         )
@@ -235,16 +240,18 @@ class EntityEncoding(BaseConfig):
 class _OneRow(NamedTuple):
     """What reading a row looks up, made once."""
 
-    single: list[tuple[str, Mapping[Any, int]]]
+    single: list[tuple[str, dict[str, int]]]
     """Of each categorical column, its key and its categories' indices."""
-    numbers: "dict[str, _Numbers]"
+    several: list[tuple[str, dict[str, int]]]
+    """Of each column of lists."""
+    numbers: "_Numbers"
     vectors: dict[str, list[ColumnEncoding]]
     keys: list[list[str]]
     """Of each group."""
 
 
 class _Numbers(NamedTuple):
-    """How the F numbers of a group are read."""
+    """How the F numbers of one or more groups are read."""
 
     keys: list[str]
     aged: np.ndarray
@@ -253,8 +260,8 @@ class _Numbers(NamedTuple):
     std: np.ndarray
 
     @classmethod
-    def of(cls, group: GroupEncoding) -> "_Numbers":
-        chosen = group.numbers
+    def of(cls, *groups: GroupEncoding) -> "_Numbers":
+        chosen = [column for group in groups for column in group.numbers]
         return cls(
             [column.key for column in chosen],
             np.array([column.kind is FeatureKind.TIMESTAMP for column in chosen], bool),

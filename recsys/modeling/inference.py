@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from recsys.modeling.encoding import EntityEncoding, EntityRows
+from recsys.modeling.history_loop import Entries, Vectors
 from recsys.modeling.plain import Function, PlainHistory, array, plain
 from recsys.modeling.reader import CustomerRows, HistoryArrays, distinct
 from recsys.modeling.towers import CustomerTower, EntityEmbeddings
@@ -66,29 +67,28 @@ class _Plain(NamedTuple):
     groups: dict[str, Function]
     fuse: Function
     history: PlainHistory
-    products: np.ndarray
-    contents: np.ndarray | None
-    event_types: np.ndarray
 
     @classmethod
     def of(cls, model: TwoTower, groups: list[str], items: ItemVectors) -> "_Plain":
         tower = model.customers
         networks = {name: plain(tower.groups[name].network) for name in groups}  # type: ignore[arg-type]
-        contents = None if items.contents is None else array(items.contents)
-        events = array(model.event_type.weight)
-        return cls(networks, plain(tower.fusion), PlainHistory(model.history), array(items.products), contents, events)
+        products = array(items.products)
+        contents = np.zeros((1, products.shape[1]), np.float32) if items.contents is None else array(items.contents)
+        vectors = Vectors(products, contents, array(model.event_type.weight), array(model.history.start))
+        return cls(networks, plain(tower.fusion), PlainHistory(model.history, vectors))
 
     def token(self, name: str, values: np.ndarray) -> np.ndarray:
-        """[B, width] to [B, D]."""
-        return self.groups[name](values)
+        """[B, width] to [B, D]; rows that are like the first one are not worked out again."""
+        other = (values != values[0]).any(axis=1)
+        other[0] = True
+        if other.all():
+            return self.groups[name](values)
+        which = np.where(other, np.cumsum(other) - 1, 0)
+        return self.groups[name](values[other])[which]
 
     def states(self, history: HistoryArrays) -> np.ndarray:
         """[B, D]."""
-        steps = max(1, int(history.length.max(initial=0)))
-        entries = self.products[history.product[:, :steps]] + self.event_types[history.event_type[:, :steps]]
-        if self.contents is not None:
-            entries += self.contents[history.content[:, :steps]]
-        return self.history.last(entries, history.timestamp[:, :steps], history.length)
+        return self.history.last(Entries(*history))
 
 
 class _Torch(NamedTuple):

@@ -6,7 +6,7 @@ its weights: train no more. Letters: B rows, T places, D dimension, H heads.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from recsys.modeling.fusion import EarlyFusion, LateFusion, MiddleFusion
 from recsys.modeling.history import CausalBlock, HistoryEncoder
+from recsys.modeling.history_loop import Bias, Entries, Layers, Vectors, last_states
 
 Array = NDArray[np.float32]
 Function = Callable[[Array], Array]
-_SECOND: Final = 1_000_000
 _HALF: Final = np.float32(0.5)
 _ROOT_HALF: Final = np.float32(math.sqrt(0.5))
 
@@ -44,60 +44,66 @@ def array(tensor: Tensor) -> Array:
 
 
 class PlainHistory:
-    """A history encoder; see `HistoryEncoder.last`."""
+    """A history encoder; see `HistoryEncoder.last`.
 
-    def __init__(self, encoder: HistoryEncoder) -> None:
-        self._buckets = encoder.config.time_buckets
-        self._start = array(encoder.start)
+    Args:
+        encoder: in evaluation mode.
+        vectors: what entries are made of.
+    """
+
+    def __init__(self, encoder: HistoryEncoder, vectors: Vectors) -> None:
+        self._vectors = Vectors(*(_single(values) for values in vectors))
         self._norm = plain(encoder.norm)
-        self._blocks = [_Block(block) for block in encoder.blocks if isinstance(block, CausalBlock)]
-        self._distance, self._time = array(encoder.distance_bias), array(encoder.time_bias)
+        self._epsilon = encoder.norm.eps
+        self._bias = Bias(_single(array(encoder.distance_bias)), _single(array(encoder.time_bias)))
+        blocks = [block for block in encoder.blocks if isinstance(block, CausalBlock)]
+        self._layers = _layers(blocks) if blocks else None
+        if self._layers is not None:
+            self.last(Entries(*(np.zeros((1, 1), np.int64),) * 4, np.ones(1, np.int64)))  # compiles it
 
-    def last(self, items: Array, timestamp: NDArray[np.int64], length: NDArray[np.int64]) -> Array:
-        """[B, L, D] entries, [B, L] epoch µs and [B] lengths to [B, D]: the state after the whole of each history."""
-        count, steps, dim = items.shape
-        x = np.empty((count, steps + 1, dim), np.float32)
-        x[:, 0], x[:, 1:] = self._start, items
-        if not self._blocks:
-            before = np.arange(steps + 1)[None, :] <= length[:, None]
-            return self._norm(np.asarray((x * before[:, :, None]).sum(axis=1) / (length[:, None] + 1), np.float32))
-        bias = self._bias(timestamp)
-        for block in self._blocks[:-1]:
-            x = block(x, bias)
-        return self._norm(self._blocks[-1].at(x, bias, length))
+    def last(self, entries: Entries) -> Array:
+        """[U, D]: the state after the whole of each of U histories."""
+        entries = Entries(*(np.ascontiguousarray(values, np.int64) for values in entries))
+        out = np.empty((len(entries.length), len(self._vectors.start)), np.float32)
+        if self._layers is None:
+            out[:] = self._mean(entries)
+        else:
+            last_states(entries, self._vectors, self._layers, self._bias, self._epsilon, out)
+        return self._norm(out)
 
-    def _bias(self, timestamp: NDArray[np.int64]) -> Array:
-        """[B, H, L + 1, L + 1]."""
-        times = np.concatenate([timestamp[:, :1], timestamp], axis=1)
-        position = np.arange(times.shape[1])
-        distance = position[:, None] - position[None, :]
-        elapsed = np.maximum(times[:, :, None] - times[:, None, :], 0).astype(np.float32) / np.float32(_SECOND)
-        bucket = np.minimum(np.log2(elapsed + np.float32(1)).astype(np.int64), self._buckets - 1)
-        bias = self._time[:, bucket].swapaxes(0, 1) + self._distance[:, np.maximum(distance, 0)]
-        bias[:, :, distance < 0] = -np.inf
-        return bias
+    def _mean(self, entries: Entries) -> Array:
+        """[U, D]: without layers, the mean of the start and of all entries."""
+        vectors, steps = self._vectors, np.arange(entries.product.shape[1])
+        items = vectors.products[entries.product] + vectors.event_types[entries.event_type]
+        items = (items + vectors.contents[entries.content]) * (steps < entries.length[:, None])[:, :, None]
+        return np.asarray((vectors.start + items.sum(axis=1)) / (entries.length[:, None] + 1), np.float32)
 
 
-class _Block:
-    """See `CausalBlock`."""
+def _layers(blocks: Sequence[CausalBlock]) -> Layers:
+    """The weights of all layers as one loop reads them."""
 
-    def __init__(self, block: CausalBlock) -> None:
-        self._heads = block.heads
-        self._before, self._after = plain(block.norm_attention), plain(block.norm_feed)
-        self._qkv, self._project, self._feed = plain(block.qkv), plain(block.project), plain(block.feed)
+    def stacked(of: Callable[[CausalBlock], Tensor]) -> Array:
+        return _single(np.stack([array(of(block)) for block in blocks]))
 
-    def __call__(self, x: Array, bias: Array) -> Array:
-        x = x + self._project(_attended(self._qkv(self._before(x)), self._heads, bias))
-        return x + self._feed(self._after(x))
+    def linear(of: Callable[[CausalBlock], nn.Linear]) -> tuple[Array, Array]:
+        return stacked(lambda block: of(block).weight.T), stacked(lambda block: of(block).bias)
 
-    def at(self, x: Array, bias: Array, place: NDArray[np.int64]) -> Array:
-        row, dim = np.arange(len(x)), x.shape[2]
-        qkv = self._qkv(self._before(x))
-        query = qkv[row, place, :dim].reshape(len(x), self._heads, 1, -1)
-        key, value = (_by_head(part, self._heads) for part in (qkv[:, :, dim : 2 * dim], qkv[:, :, 2 * dim :]))
-        attended = _attend(query, key, value, bias[row, :, place][:, :, None])
-        last = x[row, place] + self._project(attended.reshape(len(x), dim))
-        return last + self._feed(self._after(last))
+    return Layers(
+        stacked(lambda block: block.norm_attention.weight),
+        stacked(lambda block: block.norm_attention.bias),
+        *linear(lambda block: block.qkv),
+        *linear(lambda block: block.project),
+        stacked(lambda block: block.norm_feed.weight),
+        stacked(lambda block: block.norm_feed.bias),
+        *linear(lambda block: block.feed[0]),  # type: ignore[arg-type, return-value]
+        *linear(lambda block: block.feed[3]),  # type: ignore[arg-type, return-value]
+    )
+
+
+def _single(values: Array) -> Array:
+    """As a compiled loop takes it."""
+    made: Array = np.ascontiguousarray(values, np.float32)
+    return made if made.flags.writeable else made.copy()
 
 
 def _by_head(x: Array, heads: int) -> Array:
@@ -105,20 +111,15 @@ def _by_head(x: Array, heads: int) -> Array:
     return x.reshape(*x.shape[:2], heads, -1).swapaxes(1, 2)
 
 
-def _attended(qkv: Array, heads: int, bias: Array | None) -> Array:
+def _attended(qkv: Array, heads: int) -> Array:
     """[B, T, 3 D] to [B, T, D]."""
-    query, key, value = (_by_head(part, heads) for part in np.split(qkv, 3, axis=2))
-    return _attend(query, key, value, bias).swapaxes(1, 2).reshape(*qkv.shape[:2], -1)
-
-
-def _attend(query: Array, key: Array, value: Array, bias: Array | None) -> Array:
+    dim = qkv.shape[2] // 3
+    query, key, value = (_by_head(qkv[:, :, place * dim : (place + 1) * dim], heads) for place in range(3))
     scores = query @ key.swapaxes(2, 3) * np.float32(1 / math.sqrt(query.shape[3]))
-    if bias is not None:
-        scores += bias
     scores -= scores.max(axis=3, keepdims=True)
     np.exp(scores, out=scores)
     scores /= scores.sum(axis=3, keepdims=True)
-    return np.asarray(scores @ value, np.float32)
+    return np.asarray((scores @ value).swapaxes(1, 2).reshape(*qkv.shape[:2], dim), np.float32)
 
 
 def _gelu(x: Array) -> Array:
@@ -166,7 +167,7 @@ def _encoder_layer(layer: nn.TransformerEncoderLayer) -> Function:
     project, widen, narrow = plain(attention.out_proj), plain(layer.linear1), plain(layer.linear2)
 
     def apply(x: Array) -> Array:
-        x = x + project(_attended(qkv(before(x)), attention.num_heads, None))
+        x = x + project(_attended(qkv(before(x)), attention.num_heads))
         return x + narrow(_gelu(widen(after(x))))
 
     return apply

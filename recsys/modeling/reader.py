@@ -1,6 +1,7 @@
 """Feature columns to model inputs: the one path by which training rows and serving rows become arrays."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from recsys.compiling import compiled
 from recsys.modeling.batches import EntityBatch, HistoryBatch, make_entity_batch
 from recsys.modeling.encoding import Columns, EntityRows, Values
 from recsys.modeling.two_tower import ModelInputs
@@ -109,13 +111,14 @@ class ModelReader:
         if columns is None:
             keys = sorted({key for row in rows for key in row})
             return self.read_customers({key: [row.get(key) for row in rows] for key in keys}, now, channels)
-        history = {key: [row.get(key) for row in rows] for key in (*_HISTORY_KEYS, _EVER_KEY)}
+        first, which = _same_lists(rows)  # most variants share the whole row's history
+        history = {key: [row.get(key) for row in first] for key in (*_HISTORY_KEYS, _EVER_KEY)}
         return CustomerRows(
             columns,
-            self.read_histories(history, len(now)),
+            self.read_histories(history, len(first)).take(which),
             self._channels(channels),
             now,
-            self._read_ever(history, len(now)),
+            self._read_ever(history, len(first))[which],
         )
 
     def read_histories(self, columns: Columns, n: int) -> HistoryArrays:
@@ -149,17 +152,65 @@ class ModelReader:
 
 def distinct(history: HistoryArrays) -> tuple[np.ndarray, np.ndarray]:
     """The row of each distinct history, [U] int64, and which of them each of B histories is, [B] int64."""
-    seen: dict[bytes, int] = {}
-    first: list[int] = []
-    which = np.empty(len(history.length), np.int64)
-    rows = np.concatenate([history.product, history.content, history.event_type, history.timestamp], axis=1)
-    for row, (content, length) in enumerate(zip(rows, history.length.tolist(), strict=True)):
-        key = content.tobytes() + b"%d" % length
+    arrays = (np.ascontiguousarray(values, np.int64) for values in history)
+    first, which = np.empty((2, len(history.length)), np.int64)
+    count = distinct_loop()(*arrays, first, which)
+    return first[:count], which
+
+
+@cache
+def distinct_loop() -> Any:
+    """The loop of `distinct`, compiled."""
+    from numba import int64
+
+    table, row = int64[:, ::1], int64[::1]
+    return compiled(_distinct, int64(table, table, table, table, row, row, row))
+
+
+def _distinct(
+    product: np.ndarray,
+    content: np.ndarray,
+    event_type: np.ndarray,
+    timestamp: np.ndarray,
+    length: np.ndarray,
+    first: np.ndarray,
+    which: np.ndarray,
+) -> int:
+    count = 0
+    for row in range(len(length)):
+        place = 0
+        while place < count:
+            other = first[place]
+            same = length[other] == length[row]
+            for step in range(length[row] if same else 0):
+                if product[other, step] != product[row, step] or timestamp[other, step] != timestamp[row, step]:
+                    same = False
+                    break
+                if content[other, step] != content[row, step] or event_type[other, step] != event_type[row, step]:
+                    same = False
+                    break
+            if same:
+                break
+            place += 1
+        if place == count:
+            first[count] = row
+            count += 1
+        which[row] = place
+    return count
+
+
+def _same_lists(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], np.ndarray]:
+    """The first of the rows whose histories are the same objects, and which of them each of B rows is, [B] int64."""
+    seen: dict[tuple[int, ...], int] = {}
+    first: list[Mapping[str, Any]] = []
+    which = []
+    for row in rows:
+        key = tuple(id(row.get(name)) for name in (*_HISTORY_KEYS, _EVER_KEY))
         if key not in seen:
             seen[key] = len(first)
             first.append(row)
-        which[row] = seen[key]
-    return np.array(first, np.int64), which
+        which.append(seen[key])
+    return first, np.array(which, np.int64)
 
 
 class _FlatLists(NamedTuple):

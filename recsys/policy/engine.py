@@ -50,6 +50,17 @@ class PolicyOutcome(NamedTuple):
         return {self.rule_ids[position]: int(counts[position]) for position in np.flatnonzero(counts)}
 
 
+class _Standing(NamedTuple):
+    """What holds for B customers at an instant, whatever they are shown."""
+
+    customers: CustomerFacts
+    now: datetime
+    refused: BoolArray
+    """[B]: of whom nothing personal may be looked at."""
+    stale: BoolArray
+    """[B]: whose facts are too old."""
+
+
 class PolicyEngine:
     """The one place where it is decided who may be shown what."""
 
@@ -60,6 +71,7 @@ class PolicyEngine:
         self._groups: dict[ProductFacts, ProductGroups] = {}
         self._rules = {rule.id: rule for rule in pack.rules}
         self._of_day: tuple[date, Numbered] | None = None
+        self._standing: _Standing | None = None
 
     def evaluate(
         self, customers: CustomerFacts, products: ProductFacts, now: datetime, request: RequestContext = NO_CONTEXT
@@ -159,17 +171,27 @@ class PolicyEngine:
 
     def profiling_refused(self, customers: CustomerFacts, now: datetime) -> BoolArray:
         """[B]: for whom nothing personal but eligibility may be looked at, computed or read."""
-        rule = self._rules.get("CONSENT_PROFILING")
-        if isinstance(rule, ProfilingConsentRule) and rule.effective_from <= _day(now):
-            return rule.refused(customers, as_instant(now))
-        return np.zeros(len(customers), dtype=bool)
+        return self._last_asked(customers, now).refused
 
     def stale(self, customers: CustomerFacts, now: datetime) -> BoolArray:
         """[B]: whose facts are too old to be used: they may see what a customer who is not known may see."""
-        rule = self._rules.get("DATA_STALE")
-        if isinstance(rule, DataStaleRule) and rule.effective_from <= _day(now):
-            return rule.stale(customers, as_instant(now))
-        return np.zeros(len(customers), dtype=bool)
+        return self._last_asked(customers, now).stale
+
+    def _last_asked(self, customers: CustomerFacts, now: datetime) -> "_Standing":
+        """Of whom was asked last is asked again, several times in a decision."""
+        last = self._standing
+        if last is None or last.customers is not customers or last.now != now:
+            last = self._standing = self._stand(customers, now)
+        return last
+
+    def _stand(self, customers: CustomerFacts, now: datetime) -> "_Standing":
+        refused = stale = np.zeros(len(customers), dtype=bool)
+        consent, age = self._rules.get("CONSENT_PROFILING"), self._rules.get("DATA_STALE")
+        if isinstance(consent, ProfilingConsentRule) and consent.effective_from <= _day(now):
+            refused = consent.refused(customers, as_instant(now))
+        if isinstance(age, DataStaleRule) and age.effective_from <= _day(now):
+            stale = age.stale(customers, as_instant(now))
+        return _Standing(customers, now, refused, stale)
 
     def groups(self, products: ProductFacts) -> ProductGroups:
         """What the pack's rules derive from a catalogue."""
@@ -231,16 +253,28 @@ def _removals(rules: Numbered, context: RuleContext) -> Iterator[tuple[int, Bool
     found: list[tuple[int, BoolArray]] = []
     left = np.ones((len(context.customers), len(context.products)), dtype=bool) if late else None
     for position, rule in rules:
-        removed = None if rule.late else rule.removes(context)
-        if removed is not None and removed.any():
+        removed = None if rule.late else _removed(rule, context)
+        if removed is not None:
             found.append((position, removed))
             if left is not None and rule.decides_eligibility:
                 left &= ~removed
     for position, rule in late:
-        removed = rule.removes(replace(context, left=left))
-        if removed is not None and removed.any():
+        removed = _or_none(rule.removes(replace(context, left=left)))
+        if removed is not None:
             found.append((position, removed))
     yield from sorted(found, key=lambda pair: pair[0])
+
+
+def _removed(rule: Rule, context: RuleContext) -> BoolArray | None:
+    """What a rule removes; None: nothing. For one customer it is kept, where it hangs on little."""
+    key = rule.depends_on(context) if len(context.customers) == 1 else None
+    if key is None:
+        return _or_none(rule.removes(context))
+    return context.groups.once((rule.id, key, "removed"), lambda: _or_none(rule.removes(context)))
+
+
+def _or_none(removed: BoolArray | None) -> BoolArray | None:
+    return None if removed is None or not removed.any() else removed
 
 
 def _content_removals(rules: Numbered, contents: ContentFacts, context: RuleContext) -> Iterator[tuple[int, BoolArray]]:

@@ -97,6 +97,7 @@ class BoostedRanker:
         seed: int = 0,
         threads: int = 1,
         weight: np.ndarray | None = None,
+        start: np.ndarray | None = None,
     ) -> "BoostedRanker":
         """Grows the trees; questions without a positive row teach a `lambdarank` model nothing and are left out.
 
@@ -106,6 +107,7 @@ class BoostedRanker:
             seed: of the draws.
             threads: to use.
             weight: [E] of the rows, for objective `binary`; None: all alike.
+            start: [E] log-odds that the trees add to, for objective `binary`; `predict` is what they add.
         """
         import lightgbm
 
@@ -116,6 +118,7 @@ class BoostedRanker:
             rows.features,
             rows.label,
             weight=weight,
+            init_score=start,
             group=group if config.objective == "lambdarank" else None,
             free_raw_data=True,
         )

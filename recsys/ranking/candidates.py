@@ -30,7 +30,8 @@ def candidate_mask(
     asked: Asked, sources: Sources, activity: Activity, allowed: np.ndarray, config: CandidateConfig
 ) -> np.ndarray:
     """[B, P] bool: the union of what the sources propose, within `allowed` [B, P]."""
-    if allowed.shape[1] <= config.all_up_to:
+    few = allowed.sum(axis=1) <= config.all_up_to
+    if few.all():
         return allowed
     mask = np.zeros_like(allowed)
     _add_best(mask, asked.tower, allowed, config.tower)
@@ -38,7 +39,6 @@ def candidate_mask(
         if name in sources.proposals:
             _add_best(mask, sources.proposals[name][sources.which], allowed, config.source)
     _add_best(mask, _recent_counts(activity, asked.now, config.popular_days), allowed, config.popular)
-    few = allowed.sum(axis=1) <= config.all_up_to
     return (mask | few[:, None]) & allowed
 
 

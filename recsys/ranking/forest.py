@@ -66,6 +66,7 @@ class Forest:
         self.conditions = conditions
         self.leaves = leaves
         warm_up()
+        self._most = int(conditions.column.max(initial=-1)) + 1
         self._split: dict[tuple[int, int], tuple[Conditions, ...]] = {}
 
     @classmethod
@@ -113,10 +114,10 @@ class Forest:
     def _of(self, parts: Parts) -> tuple[Conditions, ...]:
         """The conditions on customers, on products and on pairs."""
         widths = parts.customers.shape[1], parts.products.shape[1], parts.pairs.shape[0]
-        column = self.conditions.column
-        if len(column) and column.max() >= sum(widths):
-            raise ModelError(f"the ranker reads {column.max() + 1} features and was given {sum(widths)}: train again")
+        if self._most > sum(widths):
+            raise ModelError(f"the ranker reads {self._most} features and was given {sum(widths)}: train again")
         if widths[:2] not in self._split:
+            column = self.conditions.column
             edges = np.cumsum(widths[:2])
             kind = np.searchsorted(edges, column, side="right")
             starts = (0, *edges.tolist())

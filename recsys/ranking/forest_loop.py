@@ -63,6 +63,15 @@ def _of_customer(values: np.ndarray, conditions: Conditions, left: np.ndarray) -
 
 
 @compiled
+def _alike(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two customers are the same to every condition: explanations ask about one under many names."""
+    for at in range(len(one)):
+        if one[at] != other[at] and not (one[at] != one[at] and other[at] != other[at]):
+            return False
+    return True
+
+
+@compiled
 def _of_products(values: np.ndarray, conditions: Conditions, left: np.ndarray) -> None:
     """The leaves of each tree that each product's values leave, into [T, P] int32; `values` is [F2, P]."""
     for tree in range(len(left)):
@@ -119,7 +128,8 @@ def _of_block(
     known = 0
     for pair in range(len(customer)):
         if pair == 0 or customer[pair] != customer[pair - 1]:
-            _of_customer(customers[customer[pair]], conditions, mine)
+            if pair == 0 or not _alike(customers[customer[pair]], customers[customer[pair - 1]]):
+                _of_customer(customers[customer[pair]], conditions, mine)
             leaves[:, known] = mine
             known += 1
         slot[pair] = known - 1
@@ -152,7 +162,8 @@ def ask(
     _of_products(products, its, of_product)
     if len(out) <= FEW:
         for pair in range(len(out)):
-            _of_customer(customers[customer[pair]], own, mine)
+            if pair == 0 or not _alike(customers[customer[pair]], customers[customer[pair - 1]]):
+                _of_customer(customers[customer[pair]], own, mine)
             _of_few(of_product, pairs, product, pair, pair + 1, both, leaves, out, mine)
         return
     for start in range(0, len(out), len(bits)):

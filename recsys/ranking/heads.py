@@ -39,12 +39,57 @@ class HeadRows(NamedTuple):
     """[E] float32."""
 
 
-class BoostedHeads:
-    """One boosted model a head; a head with hardly any outcomes is its average."""
+class TastefulClick(NamedTuple):
+    """A second model of the click: linear in some features, and trees for the rest that start from it."""
 
-    def __init__(self, models: list[BoostedRanker | None], averages: list[float]) -> None:
+    weights: np.ndarray
+    """[F] float32, 0 for what is no part of the linear one."""
+    average: float
+    """Log-odds where the linear part is 0 and the trees add nothing."""
+    trees: BoostedRanker
+
+    @classmethod
+    def fit(
+        cls, rows: HeadRows, weights: np.ndarray, hidden: np.ndarray, config: BoostedConfig, seed: int, threads: int
+    ) -> "TastefulClick":
+        """Grows the trees.
+
+        Args:
+            rows: what to learn from.
+            weights: [F] of the linear part.
+            hidden: [F] bool: what the trees may not ask for.
+            config: of the trees.
+            seed: of their draws.
+            threads: to use.
+        """
+        counts = rows.counts[:, 0]
+        features, label = rows.features[counts], rows.outcomes[counts, 0].astype(np.float32)
+        start = _linear(features, weights)
+        average = _log_odds(label) - float(start.mean())
+        learned = RankingRows(np.where(hidden, np.float32(0), features), label, np.arange(len(label)))
+        trees = BoostedRanker.fit(learned, config, seed, threads, rows.weight[counts], start + average)
+        return cls(weights, average, trees)
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """[E, F] to [E] float32 log-odds."""
+        return np.asarray(_linear(features, self.weights) + np.float32(self.average) + self.trees.predict(features))
+
+
+class BoostedHeads:
+    """One boosted model a head; a head with hardly any outcomes is its average.
+
+    Args:
+        models: of each head.
+        averages: log-odds of each head.
+        taste: a second model of the click, the first head, whose log-odds are then the mean of both.
+    """
+
+    def __init__(
+        self, models: list[BoostedRanker | None], averages: list[float], taste: TastefulClick | None = None
+    ) -> None:
         self.models = models
         self.averages = averages
+        self.taste = taste
 
     @classmethod
     def fit(cls, rows: HeadRows, configs: list[BoostedConfig | None], seed: int, threads: int) -> "BoostedHeads":
@@ -66,6 +111,8 @@ class BoostedHeads:
             np.full(len(features), average, np.float32) if model is None else model.predict(features)
             for model, average in zip(self.models, self.averages, strict=True)
         ]
+        if self.taste is not None:
+            columns[0] = (columns[0] + self.taste(features)) / 2
         return np.stack(columns, axis=1)
 
 
@@ -150,6 +197,12 @@ def _network(inputs: int, config: NetworkConfig) -> nn.Module:
     return nn.Sequential(
         nn.Linear(inputs, config.width), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(config.width, len(HEADS))
     )
+
+
+def _linear(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """[E] float32; what has no weight is not looked at, and may be missing."""
+    used = np.flatnonzero(weights)
+    return np.asarray(features[:, used] @ weights[used], np.float32)
 
 
 def _log_odds(outcomes: np.ndarray) -> float:

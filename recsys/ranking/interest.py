@@ -106,6 +106,7 @@ class Interest:
             raise ModelError("the bundle's model of interest was fitted on other columns: train again")
         self._own = config.features[len(known) :]
         """The names of the pairs' own features."""
+        self._read_rows = [(row, name) for row, name in enumerate(self._own) if name in self.reads]
         warm_up()
 
     def to_arrays(self) -> Arrays:
@@ -133,9 +134,8 @@ class Interest:
         if self.matched is not None and read.matched is not None:
             crossed |= zip(self.matched.affinity.names, _of_pairs(read.matched, *pairs), strict=True)
         own = np.zeros((len(self._own), len(column)), np.float32)
-        for row, name in zip(own, self._own, strict=True):
-            if name in self.reads:
-                row[:] = crossed[name] if name in crossed else shared[name]
+        for row, name in self._read_rows:
+            own[row] = crossed[name] if name in crossed else shared[name]
         parts = Parts(read.columns, self.tables.products[products], own, pairs.customer, column)
         return self.model.predict_parts(parts, self.config.rounds)
 

@@ -24,8 +24,10 @@ from recsys.ranking.profiles import Arrays, Profiles
 from recsys.ranking.sources import Sources
 from recsys.ranking.spread import Flat, Lists
 from recsys.ranking.tables import ContentTables, ItemTables, pack_matrix, unpack_matrix
+from recsys.schema import EventType
 
 POSITION = "position"
+RATE = "creative_rate"
 _PLACE = frozenset({"channel", "hour", "weekday", POSITION})
 _OF_CREATIVES = "creative_"
 """How the names of what is about creatives, and no column of theirs, begin."""
@@ -33,6 +35,11 @@ _COMPARED_UP_TO = 2000
 """Of so many creatives, each is compared with each other once and for all."""
 _PRIOR_EXPOSURES = 20.0
 """A creative's rate counts as if so many average exposures had come before."""
+_TASTE = f"{_OF_CREATIVES}taste_"
+_PRIOR_CLICKS = 10.0
+"""Clicks that count for a customer without any taste: his own few would be taken for one."""
+_TASTE_DIGITS = 4
+"""Kept: trees would split between sums that differ only by the order in which they were added up."""
 _DAY = 86_400_000_000
 _HOUR = 3_600_000_000
 
@@ -92,7 +99,7 @@ class CreativeTables:
         average = (self.answered.total(instant) + 1) / (self.shown.total(instant) + 2)
         rate = (answered + _PRIOR_EXPOSURES * average) / (shown + _PRIOR_EXPOSURES)
         rate = np.clip(rate, 1e-4, 1 - 1e-4)
-        return {"creative_shown": np.log1p(shown), "creative_rate": np.log(rate / (1 - rate))}
+        return {"creative_shown": np.log1p(shown), RATE: np.log(rate / (1 - rate))}
 
     def to_arrays(self) -> Arrays:
         """Flat arrays for a safetensors file; the names are the config's."""
@@ -198,6 +205,17 @@ def exposure_parts(
     return ExposureParts(customers, np.concatenate(columns, axis=1), own, exposed.customer, creative)
 
 
+def of_creatives(names: Sequence[str], tables: CreativeTables) -> np.ndarray:
+    """[F] bool: the features that two creatives of one product, in one place, may differ in."""
+    own = set(tables.names)
+    return np.array([name in own or name.startswith(_OF_CREATIVES) for name in names])
+
+
+def tastes(names: Sequence[str]) -> np.ndarray:
+    """[F] bool: the features that order the creatives of a product by how they did and by what the customer clicked."""
+    return np.array([name == RATE or name.startswith(_TASTE) for name in names])
+
+
 def _of_creatives(
     tables: ResponseTables,
     asked: Asked,
@@ -229,7 +247,36 @@ def _of_creatives(
         for place, name in enumerate(event_types):
             if wanted is None or f"creative_{group}_{name}" in wanted:
                 columns[f"creative_{group}_{name}"] = values[place][customer, creative]
+    if EventType.CLICK in event_types:
+        columns |= _taste(answered.rows(event_types.index(EventType.CLICK) * shape[1], shape[1]), creatives, exposed)
     return columns | _said(tables, asked, exposed)
+
+
+def _taste(clicks: Lists, creatives: CreativeTables, exposed: Exposed) -> Columns:
+    """How near each creative is to those that the customer clicked, by its labels and by each embedding.
+
+    Were everybody shown the same, `Σ x` over his n clicks would be the gradient of the likelihood of a customer's own
+    weights, and `Σ x / (n + n0)` about where one step from none takes them, under a prior worth n0 clicks.
+
+    Args:
+        clicks: [B] lists of the creatives that each customer clicked; all clicks count alike.
+        creatives: what the C creatives are.
+        exposed: the pairs asked about.
+    """
+    customer, creative = exposed.customer, exposed.content
+    count = np.diff(clicks.begins)
+    even = clicks._replace(weight=np.repeat(1 / (count + _PRIOR_CLICKS), count).astype(np.float32))
+    labels = creatives.content.labels.toarray()
+    mean, share = labels.mean(axis=0), count / (count + _PRIOR_CLICKS)
+    own = even.times_sparse(creatives.labels) - share[:, None] * mean
+    columns: Columns = {f"{_TASTE}labels": _dots(own, labels - mean, customer, creative)}
+    for group, vectors in creatives.content.vectors.items():
+        if creatives.likeness is None:
+            near = even.times_dense(vectors) @ vectors.T
+        else:
+            near = even.times_dense(creatives.likeness[group])
+        columns[f"{_TASTE}{group}"] = near[customer, creative]
+    return {name: np.round(values, _TASTE_DIGITS) for name, values in columns.items()}
 
 
 def _answered(asked: Asked, types: int) -> Lists:

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from recsys.modeling.two_tower import ModelInputs
 from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.calibrators import Calibration
-from recsys.ranking.heads import HEADS, BoostedHeads, Heads, NetworkHeads
+from recsys.ranking.heads import HEADS, BoostedHeads, Heads, NetworkHeads, TastefulClick
 from recsys.ranking.interest import InterestTables
 from recsys.ranking.profiles import Arrays, Profiles
 from recsys.ranking.response import ResponseConfig, ResponseModel
@@ -16,6 +17,7 @@ from recsys.ranking.tables import ItemTables
 
 _ARRAYS = "response.safetensors"
 _NETWORK = "response_network.safetensors"
+_TASTE = "response_taste.txt"
 
 
 def save_response(model: ResponseModel, folder: Path) -> None:
@@ -30,6 +32,8 @@ def save_response(model: ResponseModel, folder: Path) -> None:
         for head, trees in zip(HEADS, model.heads.models, strict=True):
             if trees is not None:
                 (folder / f"response_{head}.txt").write_text(trees.text)
+        if model.heads.taste is not None:
+            (folder / _TASTE).write_text(model.heads.taste.trees.text)
 
 
 def load_response(folder: Path, config: ResponseConfig, inputs: ModelInputs, items: ItemTables) -> ResponseModel:
@@ -57,4 +61,8 @@ def _heads(folder: Path, config: ResponseConfig) -> Heads:
         BoostedRanker((folder / f"response_{head}.txt").read_text()) if has else None
         for head, has in zip(HEADS, config.boosted, strict=True)
     ]
-    return BoostedHeads(models, list(config.averages))
+    if config.taste is None:
+        return BoostedHeads(models, list(config.averages))
+    trees = BoostedRanker((folder / _TASTE).read_text())
+    taste = TastefulClick(np.array(config.taste.weights, np.float32), config.taste.average, trees)
+    return BoostedHeads(models, list(config.averages), taste)

@@ -61,6 +61,12 @@ class Lists(NamedTuple):
         """The rows of a CSR matrix, [R, P]."""
         return cls(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), _single(matrix.data))
 
+    def rows(self, first: int, count: int) -> "Lists":
+        """The lists from row `first`, `count` of them."""
+        begins = self.begins[first : first + count + 1]
+        inside = slice(begins[0], begins[-1])
+        return Lists(begins - begins[0], self.product[inside], self.weight[inside])
+
     def times_sparse(self, matrix: Flat) -> np.ndarray:
         """[R, D] float32: these rows times a sparse matrix, [P, D]."""
         out = np.zeros((len(self.begins) - 1, matrix.shape[1]), np.float32)
@@ -171,9 +177,7 @@ def _between(
                     out[row, place] += times * mine[products[place]]
 
 
-def _squares(
-    begins: np.ndarray, product: np.ndarray, weight: np.ndarray, table: np.ndarray, out: np.ndarray
-) -> None:
+def _squares(begins: np.ndarray, product: np.ndarray, weight: np.ndarray, table: np.ndarray, out: np.ndarray) -> None:
     for row in range(len(out)):
         for entry in range(begins[row], begins[row + 1]):
             mine, total = table[product[entry]], np.float32(0)

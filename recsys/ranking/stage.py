@@ -64,6 +64,7 @@ class SecondStage:
         self._builder = FeatureBuilder(tables, config.event_types, config.numbers)
         self._reads = frozenset(config.features[column] for column in ranker.used())
         self._shared = self._reads if interest is None else self._reads | interest.reads
+        self._read_rows = [(row, name) for row, name in enumerate(config.features) if name in self._reads]
 
     def read(self, asked: Asked) -> StageRead:
         """What the stage sees of customers; for few of them, since it is much for each."""
@@ -99,7 +100,10 @@ class SecondStage:
             ranked = self.ranker.predict_parts(self._parts(asked, read, pairs), self.config.rounds)
             ranked += _TIE * np.tanh(asked.tower[pairs])
         floor = np.zeros(len(allowed), np.float32)
-        np.minimum.at(floor, pairs.customer, ranked)
+        if len(allowed) == 1:
+            floor[0] = ranked.min(initial=0.0)
+        else:
+            np.minimum.at(floor, pairs.customer, ranked)
         out = asked.tower - asked.tower.max(axis=1, keepdims=True) + floor[:, None] - _BELOW
         out[pairs.customer, pairs.product] = ranked
         return out
@@ -125,7 +129,6 @@ class SecondStage:
         if self.interest is not None and INTEREST in self._reads:
             columns[INTEREST] = self.interest.score(asked, columns, pairs, read.interest)
         own = np.zeros((len(self.config.features), len(pairs.product)), np.float32)
-        for row, name in zip(own, self.config.features, strict=True):
-            if name in self._reads:
-                row[:] = columns[name]
+        for row, name in self._read_rows:
+            own[row] = columns[name]
         return Parts.of_columns(own)

@@ -1,14 +1,26 @@
 """The authoritative facts of one customer: read at every request, never cached."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, Self
 
-import numpy as np
 import orjson
-from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, String, bindparam, cast, func, literal, null, select, union_all
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    String,
+    bindparam,
+    cast,
+    func,
+    literal,
+    null,
+    select,
+    union_all,
+)
 
-from recsys.policy.facts import NOT_A_TIME as OPEN
 from recsys.policy.facts import (
     ConsentAnswer,
     Consents,
@@ -17,7 +29,6 @@ from recsys.policy.facts import (
     CustomerFacts,
     ProductFacts,
     Relations,
-    as_instant,
 )
 from recsys.schema import CONSENT_PURPOSES, Kind
 from serving.store.database import Store
@@ -120,10 +131,9 @@ class CustomerRecord(NamedTuple):
         """As the rules read them, B = 1."""
         kept = self.dataset.kept if self.dataset is not None else None
         known = CustomerFacts.unknown(1) if self.facts is None else CustomerFacts.single(self.facts, kept, self.as_of)
-        related = (_relations(rows, products) for rows in (self.held, self.declined, self.pending))
-        return (
-            known.with_relations(*related).with_consents(self._answers()).with_contacts(Contacts.single(self.contacts))
-        )
+        held, declined, pending = (_relations(rows, products) for rows in (self.held, self.declined, self.pending))
+        consents, contacts = self._answers(), Contacts.single(self.contacts)
+        return replace(known, held=held, declined=declined, pending=pending, consents=consents, contacts=contacts)
 
     @property
     def as_of(self) -> datetime | None:
@@ -290,12 +300,8 @@ def channel_key(channel: str | None) -> str:
 
 
 def _relations(rows: list[Relation], products: ProductFacts) -> Relations:
-    if not rows:
-        return Relations.empty(1)
-    positions = products.positions([row.product_id for row in rows])
-    since = np.array([as_instant(row.since) for row in rows], dtype="datetime64[us]")
-    until = np.array([OPEN if row.until is None else as_instant(row.until) for row in rows], dtype="datetime64[us]")
-    return Relations.build(1, np.zeros(len(rows), dtype=np.int64), positions, since, until)
+    places = [products.index.get(row.product_id) for row in rows]
+    return Relations.single(places, [row.since for row in rows], [row.until for row in rows])
 
 
 def _time(text: str) -> datetime:

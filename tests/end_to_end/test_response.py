@@ -1,6 +1,7 @@
 """The response model of a trained bank: what is logged, what is learned, and that serving reads what training read."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -11,14 +12,17 @@ from recsys.data.contract import Dataset
 from recsys.data.splits import resolve_split
 from recsys.features.spec import FeatureManifest
 from recsys.ranking.blend import Blend
+from recsys.ranking.heads import BoostedHeads, TastefulClick
+from recsys.ranking.response import ResponseModel, TasteConfig
 from recsys.ranking.response_features import Exposed
+from recsys.ranking.response_files import load_response, save_response
 from recsys.recommender import Recommender
 from recsys.schema import Kind
 from serving.loading import find_champion
 from tests.end_to_end.conftest import TrainedBank
 from training.dataset import Catalogue, load_catalogue
 from training.exposures import Exposures, read_exposures
-from training.response import Read
+from training.response_choice import Read
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +82,12 @@ def test_a_draw_keeps_whole_requests(trained: TrainedBank, catalogue: Catalogue)
 
 def test_training_reports_both_kinds_side_by_side(trained: TrainedBank) -> None:
     report = trained.result["evaluation"]["response"]
-    assert set(report["validation_loss"]) == {
+    losses = report["validation_loss"]
+    trees = min((f"boosted, place by {how}" for how in ("input", "propensity")), key=lambda name: losses[name])
+    assert set(losses) == {
         "boosted, place by input",
         "boosted, place by propensity",
+        f"{trees}, and taste linear",
         "network",
     }
     assert report["chosen"] == min(report["validation_loss"], key=lambda name: report["validation_loss"][name])
@@ -148,7 +155,7 @@ def test_clicked_exposures_beyond_the_draw_teach_only_what_follows_a_click(
     assert few.drawn.sum() == len(drawn)
     assert few.outcomes[:, 0].sum() == whole.outcomes[:, 0].sum()
     assert few.outcomes[~few.drawn, 0].all()
-    counts = Read(few, ("position",), few.position[:, None]).rows("input").counts
+    counts = Read(few, ("position",), few.position[:, None], np.array([False])).rows("input").counts
     assert not counts[~few.drawn, 0].any()
     assert counts[~few.drawn, 1].any()
 
@@ -168,6 +175,29 @@ def test_creatives_are_reordered_among_those_allowed_only(
     if recommender.reorders(Kind.CONTENTS):
         best = np.where(allowed, scores, -np.inf).argmax(axis=1)
         assert (best != np.where(allowed, tower, -np.inf).argmax(axis=1)).any()
+
+
+def test_second_model_of_the_click_survives_the_file(
+    trained: TrainedBank, catalogue: Catalogue, bundle: Bundle, tmp_path: Path
+) -> None:
+    recommender, exposures = Recommender(bundle), _read(trained, catalogue).requests(0, 20)
+    model = bundle.response
+    assert model is not None
+    assert isinstance(model.heads, BoostedHeads)
+    trees = model.heads.models[0]
+    assert trees is not None
+    weights = tuple(float(name.startswith("creative_taste_")) for name in model.config.features)
+    heads = BoostedHeads(
+        model.heads.models, model.heads.averages, TastefulClick(np.array(weights, np.float32), -0.5, trees)
+    )
+    config = model.config.model_copy(update={"taste": TasteConfig(average=-0.5, weights=weights)})
+    save_response(ResponseModel(model.tables, heads, model.calibrations, config), tmp_path)
+    again = load_response(tmp_path, config, bundle.manifest.inputs, model.tables.items)
+    states = recommender.encode_columns(exposures.columns.to_dict(), exposures.now, exposures.channel)
+    features = model.features(recommender._asked(states), _exposed(recommender, exposures))
+    assert (features[:, np.array(weights) > 0] != 0).any()
+    np.testing.assert_array_equal(again.heads.predict(features), heads.predict(features))
+    assert (again.heads.predict(features)[:, 0] != model.heads.predict(features)[:, 0]).any()
 
 
 def _exposed(recommender: Recommender, exposures: Exposures) -> Exposed:

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from recsys.ranking.boosted import BoostedConfig
-from recsys.ranking.heads import BoostedHeads, HeadRows, NetworkConfig, NetworkHeads
+from recsys.ranking.heads import BoostedHeads, HeadRows, NetworkConfig, NetworkHeads, TastefulClick
 
 SMALL = BoostedConfig(leaves=4, rounds=40, min_rows_in_leaf=20, feature_share=1.0)
 
@@ -67,3 +67,24 @@ def test_weight_moves_the_heads() -> None:
     heavy = rows._replace(weight=np.where(rows.outcomes[:, 0], 5.0, 1.0).astype(np.float32))
     plain, moved = (BoostedHeads.fit(one, [SMALL, None, None], 0, 1) for one in (rows, heavy))
     assert moved.predict(rows.features)[:, 0].mean() > plain.predict(rows.features)[:, 0].mean() + 1
+
+
+def test_click_beside_a_linear_one_is_their_mean_and_its_trees_ask_for_nothing_hidden() -> None:
+    """The first feature is linear and hidden from the trees; the second tells the rest of the click."""
+    rng = np.random.default_rng(3)
+    features = rng.normal(size=(6000, 3)).astype(np.float32)
+    features[::5, 2] = np.nan  # without a weight: it may be missing
+    truth = -2 + features[:, 0] + 2 * (features[:, 1] > 0)
+    clicked = rng.random(6000) < 1 / (1 + np.exp(-truth))
+    outcomes = np.stack([clicked, np.zeros(6000, bool), np.zeros(6000, bool)], axis=1)
+    rows = HeadRows(features, outcomes, np.ones((6000, 3), bool), np.ones(6000, np.float32))
+    weights, hidden = np.array([1, 0, 0], np.float32), np.array([True, False, False])
+    taste = TastefulClick.fit(rows, weights, hidden, SMALL, 0, 1)
+    assert 0 not in taste.trees.used()
+    assert (1 / (1 + np.exp(-taste(features)))).mean() == pytest.approx(clicked.mean(), abs=0.01)
+    assert np.abs(taste(features) - truth).mean() < 0.25
+    heads = BoostedHeads.fit(rows, [SMALL, None, None], 0, 1)
+    alone = heads.predict(features)
+    both = BoostedHeads(heads.models, heads.averages, taste).predict(features)
+    np.testing.assert_allclose(both[:, 0], (alone[:, 0] + taste(features)) / 2, rtol=1e-5)
+    np.testing.assert_array_equal(both[:, 1:], alone[:, 1:])

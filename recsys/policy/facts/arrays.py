@@ -5,6 +5,7 @@ Times are `datetime64[us]` in UTC with NaT for "not known"; a column that a fram
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -23,20 +24,28 @@ NO_RATING: Final = 0
 NOT_A_TIME: Final = np.datetime64("NaT", "us")
 
 
+@lru_cache(maxsize=4096)
 def as_instant(time: datetime) -> np.datetime64:
     """An aware time as `datetime64[us]` in UTC.
 
     Raises:
         ValueError: `time` has no zone, so it names no instant.
     """
+    return np.datetime64(_without_zone(time), "us")
+
+
+def _without_zone(time: datetime) -> datetime:
+    """In UTC, as numpy takes it."""
+    if time.tzinfo is UTC:
+        return time.replace(tzinfo=None)
     if time.tzinfo is None:
         raise ValueError(f"{time} has no time zone: give an aware time")
-    return np.datetime64(time.astimezone(UTC).replace(tzinfo=None), "us")
+    return time.astimezone(UTC).replace(tzinfo=None)
 
 
 def instants(times: Sequence[datetime | None]) -> TimeArray:
     """Aware times, NaT where there is none."""
-    return np.array([NOT_A_TIME if time is None else as_instant(time) for time in times], dtype="datetime64[us]")
+    return np.array([None if time is None else _without_zone(time) for time in times], dtype="datetime64[us]")
 
 
 def primary(tag: str | None) -> str:

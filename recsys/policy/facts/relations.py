@@ -1,12 +1,13 @@
 """Which products customers have, applied for or declined, as compressed rows."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple, Self
 
 import numpy as np
 import polars as pl
 
-from recsys.policy.facts.arrays import BoolArray, IntArray, TimeArray, times_of
+from recsys.policy.facts.arrays import BoolArray, IntArray, TimeArray, instants, times_of
 from recsys.policy.facts.products import ProductFacts
 from recsys.schema import CUSTOMER_ID, PRODUCT_ID
 
@@ -35,6 +36,19 @@ class Relations(NamedTuple):
         order = kept[np.argsort(owners[kept], kind="stable")]
         return cls(offsets_of(owners[order], customers), products[order], since[order], until[order])
 
+    @classmethod
+    def single(
+        cls, products: Sequence[int | None], since: Sequence[datetime | None], until: Sequence[datetime | None]
+    ) -> Self:
+        """Those of one customer; entries of products that are not in this catalogue (None) are dropped."""
+        kept = [place for place, product in enumerate(products) if product is not None]
+        if not kept:
+            return cls.empty(1)
+        positions = np.array([products[place] for place in kept], dtype=np.int64)
+        offsets = np.array([0, len(kept)], dtype=np.int64)
+        times = (instants([values[place] for place in kept]) for values in (since, until))
+        return cls(offsets, positions, *times)
+
     def slice(self, start: int, stop: int) -> Self:
         """The relations of the customers from `start` up to `stop`."""
         offsets, entries = slice_offsets(self.offsets, start, stop)
@@ -48,7 +62,9 @@ class Relations(NamedTuple):
     def mask(self, entries: BoolArray, products: int) -> BoolArray:
         """[B, N]: true where one of the chosen `entries` [E] joins the customer and the product."""
         mask = np.zeros((len(self.offsets) - 1, products), dtype=bool)
-        if len(self.products):
+        if len(self.offsets) == 2:
+            mask[0, self.products[entries]] = True
+        elif len(self.products):
             mask[owners_of(self.offsets)[entries], self.products[entries]] = True
         return mask
 

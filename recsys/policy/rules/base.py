@@ -6,7 +6,7 @@ where the item may not be shown, or None where it removes nothing. domain.md lis
 which settings, is the pack's business.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Annotated, Any, ClassVar, Final, Protocol, TypeVar
@@ -127,6 +127,13 @@ class Rule(BaseConfig):
 
     def removes(self, context: RuleContext) -> BoolArray | None:
         """The products that may not be shown; broadcastable to [B, N]. None: none of them."""
+        return None
+
+    def depends_on(self, context: RuleContext) -> Hashable | None:
+        """Where there is one customer: all that `removes` looks at beside the catalogue. None: it is never kept.
+
+        Two contexts for which this is the same remove the same products; so it takes few values over all customers.
+        """
         return None
 
     def removes_contents(self, contents: ContentFacts, context: RuleContext) -> BoolArray | None:

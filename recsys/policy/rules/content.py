@@ -16,6 +16,9 @@ class NotApprovedRule(Rule):
 
     def removes_contents(self, contents: ContentFacts, context: RuleContext) -> BoolArray | None:
         """[1, C]."""
+        return context.groups.once((self.id, contents), lambda: self._hidden(contents))
+
+    def _hidden(self, contents: ContentFacts) -> BoolArray:
         if contents.status is None:
             return ~contents.hash_matches[None]
         shown = np.zeros(len(contents), dtype=bool)
@@ -42,9 +45,19 @@ class ContentLocaleRule(Rule):
     def removes_contents(self, contents: ContentFacts, context: RuleContext) -> BoolArray | None:
         """[B, C], or [1, C] where the request names a locale."""
         asked = context.request.locale
-        wanted = np.array([primary(value) for value in ((asked,) if asked else context.customers.language)])
-        language = contents.language
-        return (wanted[:, None] != language[None]) & (wanted[:, None] != "") & (language[None] != "")
+        if asked:  # anybody may ask for anything: none of it is kept
+            return _in_another_language(contents, primary(asked))[None]
+
+        def other(language: str) -> BoolArray:
+            return context.groups.once((self.id, contents, language), lambda: _in_another_language(contents, language))
+
+        languages = [primary(language) for language in context.customers.language]
+        return other(languages[0])[None] if len(languages) == 1 else np.stack([other(one) for one in languages])
+
+
+def _in_another_language(contents: ContentFacts, wanted: str) -> BoolArray:
+    """[C]: contents whose language is known and is not the one that is wanted."""
+    return (contents.language != wanted) & (contents.language != "") & bool(wanted)
 
 
 class PriceMismatchRule(Rule):

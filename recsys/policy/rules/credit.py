@@ -1,6 +1,7 @@
 """CRED_*: no further credit to who is in arrears, and no steering to the costlier variant."""
 
 from collections import defaultdict
+from collections.abc import Hashable
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -14,6 +15,10 @@ class ArrearsRule(Rule):
     """A customer in arrears is offered no credit."""
 
     id: Literal["CRED_ARREARS"]
+
+    def depends_on(self, context: RuleContext) -> Hashable:
+        """Whether he is in arrears."""
+        return bool(context.customers.flags["in_arrears"][0])
 
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[B, N]."""

@@ -1,6 +1,6 @@
 """ELIG_*: whom, where and through which channel a product is open to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -19,14 +19,24 @@ class AgeRule(Rule):
 
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[B, N]."""
-        age = np.nan_to_num(context.customers.age, nan=self.assumed_age)
-        return age[:, None] < context.products.min_age[None]
+        age = context.customers.age
+        known = np.where(np.isnan(age), self.assumed_age, age)
+        return known[:, None] < context.products.min_age[None]
+
+    def depends_on(self, context: RuleContext) -> Hashable | None:
+        """His age in whole years."""
+        age = float(context.customers.age[0])
+        return age if age.is_integer() else None if age == age else "unknown"
 
 
 class ResidenceRule(Rule):
     """A product that names countries is for customers who are known to live in one of them."""
 
     id: Literal["ELIG_RESIDENCE"]
+
+    def depends_on(self, context: RuleContext) -> Hashable:
+        """The country."""
+        return context.customers.country[0]
 
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[B, N]."""
@@ -38,6 +48,10 @@ class SegmentRule(Rule):
 
     id: Literal["ELIG_SEGMENT"]
 
+    def depends_on(self, context: RuleContext) -> Hashable:
+        """The segment."""
+        return context.customers.segment[0]
+
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[B, N]."""
         return _closed(context.products.segments, context.customers.segment)
@@ -47,6 +61,10 @@ class ChannelRule(Rule):
     """A product that names channels is offered through these only; so is a creative that was made for one."""
 
     id: Literal["ELIG_CHANNEL"]
+
+    def depends_on(self, context: RuleContext) -> Hashable:
+        """The channel."""
+        return context.channel
 
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[1, N]."""
@@ -69,6 +87,10 @@ class KycRule(Rule):
     """The states of `kyc_status` that mean: identified."""
     open_categories: Groups = ()
     """May be offered before identification, which is a part of opening them; credit and investments never."""
+
+    def depends_on(self, context: RuleContext) -> Hashable:
+        """Whether it is known who he is."""
+        return ("kyc_status" in context.customers.kept, context.customers.kyc_status[0])
 
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[B, N]."""
@@ -94,6 +116,10 @@ class IncomeRule(Rule):
     column: str | None = None
     """A column of the catalogue that names the lowest band of a product, where the catalogue has it."""
 
+    def depends_on(self, context: RuleContext) -> Hashable:
+        """The band of his income."""
+        return ("income_band" in context.customers.kept, context.customers.income_band[0])
+
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[B, N]."""
         if "income_band" not in context.customers.kept:
@@ -114,6 +140,10 @@ class JurisdictionRule(Rule):
     """Category (or `credit`, `investment`, `all`) to countries whose residents it may not be offered to."""
     unknown: Groups = (INVESTMENT, CREDIT)
     """Closed to a customer whose country is not known."""
+
+    def depends_on(self, context: RuleContext) -> Hashable:
+        """The country."""
+        return ("country" in context.customers.kept, context.customers.country[0])
 
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[B, N]."""

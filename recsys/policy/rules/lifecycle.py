@@ -1,5 +1,6 @@
 """LIFE_* and CAP_PRODUCT: whether a product is on sale at all, for anybody."""
 
+from collections.abc import Hashable
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,10 @@ class PausedRule(Rule):
 
     id: Literal["LIFE_PAUSED"]
 
+    def depends_on(self, context: RuleContext) -> Hashable:
+        """Nothing."""
+        return ()
+
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[1, N]."""
         return (context.products.status == PAUSED)[None]
@@ -33,6 +38,10 @@ class SoldOutRule(Rule):
     """A sold-out product is not shown."""
 
     id: Literal["LIFE_SOLD_OUT"]
+
+    def depends_on(self, context: RuleContext) -> Hashable:
+        """Nothing."""
+        return ()
 
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[1, N]."""

@@ -1,11 +1,12 @@
 """ELIG_HELD, ELIG_PENDING, ELIG_DECLINED, ELIG_PREREQUISITE: what a customer has, wants, refused and needs first."""
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from recsys.policy.facts import BoolArray
+from recsys.policy.facts import BoolArray, IntArray
 from recsys.policy.rules.base import Rule, RuleContext, days
 
 
@@ -68,14 +69,38 @@ class PrerequisiteRule(Rule):
 
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[B, N]."""
-        needed = context.products.prerequisites
-        if not needed:
+        products = context.products
+        if not products.prerequisites:
             return None
+        needed = context.groups.once(self.id, lambda: _Needed.of(products.prerequisites))
         held = context.customers.held
-        has = held.mask(held.open_at(context.now), len(context.products))
+        has = held.mask(held.open_at(context.now), len(products))
         removed = np.zeros(has.shape, dtype=bool)
-        for position, others in needed.items():
-            mine = has[:, others]
-            met = mine.any(axis=1)  # nobody meets prerequisites that are all out of the catalogue
-            removed[:, position] = ~(met if self.needs == "any" else met & mine.all(axis=1))
+        removed[:, needed.hopeless] = True
+        if len(needed.products):
+            combine = np.logical_or if self.needs == "any" else np.logical_and
+            removed[:, needed.products] = ~combine.reduceat(has[:, needed.others], needed.begins, axis=1)
         return removed
+
+
+class _Needed(NamedTuple):
+    """What products build on, one behind the other."""
+
+    products: IntArray
+    """[M]: that build on products of the catalogue."""
+    begins: IntArray
+    """[M]: where those that each builds on begin."""
+    others: IntArray
+    hopeless: IntArray
+    """That build on nothing that the catalogue has: nobody meets that."""
+
+    @classmethod
+    def of(cls, prerequisites: Mapping[int, IntArray]) -> "_Needed":
+        some = {product: others for product, others in prerequisites.items() if len(others)}
+        sizes = [0, *(len(others) for others in some.values())]
+        return cls(
+            np.array(list(some), np.int64),
+            np.cumsum(sizes)[:-1].astype(np.int64),
+            np.concatenate([np.zeros(0, np.int64), *some.values()]).astype(np.int64),
+            np.array([product for product in prerequisites if product not in some], np.int64),
+        )

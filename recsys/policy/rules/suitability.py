@@ -3,13 +3,13 @@
 None of these counts for eligibility (`decides_eligibility`): a lower risk level must never add a product.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from recsys.policy.facts import NO_RATING, BoolArray, FloatArray, IntArray, TimeArray
+from recsys.policy.facts import NO_RATING, BoolArray, CustomerFacts, FloatArray, IntArray, TimeArray
 from recsys.policy.rules.base import INVESTMENT, Groups, ProductGroups, Rule, RuleContext, days
 from recsys.policy.rules.eligibility import below, needed_ranks
 from recsys.schema import RISK_RATINGS
@@ -26,11 +26,18 @@ class UnassessedRule(SuitabilityRule):
 
     id: Literal["SUIT_MISSING"]
 
+    def depends_on(self, context: RuleContext) -> Hashable:
+        """Whether he has no usable level."""
+        return bool(self.missing(context.customers)[0])
+
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[B, N]."""
-        customers = context.customers
-        missing = (customers.risk_level == NO_RATING) | np.isnat(customers.risk_assessed_at)
-        return missing[:, None] & context.groups.investment[None]
+        return self.missing(context.customers)[:, None] & context.groups.investment[None]
+
+    @staticmethod
+    def missing(customers: CustomerFacts) -> BoolArray:
+        """[B]: who has no level, or one of no date."""
+        return (customers.risk_level == NO_RATING) | np.isnat(customers.risk_assessed_at)
 
 
 class ExpiredAssessmentRule(SuitabilityRule):
@@ -38,6 +45,10 @@ class ExpiredAssessmentRule(SuitabilityRule):
 
     id: Literal["SUIT_EXPIRED"]
     max_age_days: int = Field(ge=1, le=3650)
+
+    def depends_on(self, context: RuleContext) -> Hashable:
+        """Whether his level is too old."""
+        return bool(self.expired(context.customers.risk_assessed_at, context.now)[0])
 
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[B, N]."""
@@ -54,6 +65,10 @@ class UnratedRule(SuitabilityRule):
 
     id: Literal["SUIT_UNRATED"]
 
+    def depends_on(self, context: RuleContext) -> Hashable:
+        """Nothing."""
+        return ()
+
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[1, N]."""
         return (context.groups.investment & (context.products.risk == NO_RATING))[None]
@@ -63,6 +78,10 @@ class RiskRule(SuitabilityRule):
     """A customer is offered products of risk up to his own level, never above."""
 
     id: Literal["SUIT_RISK"]
+
+    def depends_on(self, context: RuleContext) -> Hashable:
+        """His level."""
+        return int(context.customers.risk_level[0])
 
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[B, N]."""
@@ -114,6 +133,10 @@ class KnowledgeRule(SuitabilityRule):
     column: str | None = None
     """A column of the catalogue that names a product's lowest level, where the catalogue has it."""
 
+    def depends_on(self, context: RuleContext) -> Hashable:
+        """His knowledge."""
+        return ("knowledge_level" in context.customers.kept, context.customers.knowledge_level[0])
+
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[B, N]."""
         if "knowledge_level" not in context.customers.kept:
@@ -138,6 +161,10 @@ class NegativeTargetRule(SuitabilityRule):
     """Category (or `investment`, `credit`, `all`) to the segments that it is not for."""
     column: str | None = None
     """A column of the catalogue that lists the segments a product is not for, where the catalogue has it."""
+
+    def depends_on(self, context: RuleContext) -> Hashable:
+        """The segment."""
+        return ("segment" in context.customers.kept, context.customers.segment[0])
 
     def removes(self, context: RuleContext) -> BoolArray | None:
         """[B, N]."""
@@ -172,4 +199,4 @@ def _only(values: FloatArray, members: BoolArray) -> FloatArray:
 
 def _exceeds(needed: FloatArray, available: FloatArray) -> BoolArray:
     """[B, N]: needs more than there is; what is not known of a customer is nothing, NaN of a product needs nothing."""
-    return needed[None] > np.nan_to_num(available, nan=0.0)[:, None]
+    return needed[None] > np.where(np.isnan(available), 0.0, available)[:, None]

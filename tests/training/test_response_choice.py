@@ -1,0 +1,34 @@
+"""The linear part of a click: read from the columns of taste alone, with the place held fixed beside them."""
+
+import numpy as np
+
+from recsys.ranking.heads import HeadRows
+from training.response_choice import linear_taste
+
+NAMES = ("age", "creative_rate", "creative_taste_labels", "creative_taste_pictures", "position")
+
+
+def _rows(n: int) -> HeadRows:
+    """Clicks follow the rate, the taste in pictures and the place, and the better creatives stand higher up."""
+    rng = np.random.default_rng(5)
+    features = rng.normal(size=(n, len(NAMES))).astype(np.float32)
+    features[:, 1] = 0.5 * features[:, 1] - 2
+    features[:, 4] = np.clip(np.round(3 - 3 * (features[:, 1] + 2) + rng.normal(size=n)), 1, 8)
+    logit = features[:, 1] + 0.7 * features[:, 3] - np.log(features[:, 4])
+    clicked = rng.random(n) < 1 / (1 + np.exp(-logit))
+    outcomes = np.stack([clicked, clicked, clicked], axis=1)
+    return HeadRows(features, outcomes, np.ones((n, 3), bool), np.ones(n, np.float32))
+
+
+def test_linear_taste_finds_the_weights_and_holds_the_place_fixed() -> None:
+    weights = linear_taste(NAMES, _rows(60_000))
+    assert weights[[0, 4]].tolist() == [0, 0]
+    np.testing.assert_allclose(weights[1:4], [1, 0, 0.7], atol=0.1)
+
+
+def test_linear_taste_reads_only_rows_that_count_and_bears_a_place_that_was_not_logged() -> None:
+    rows = _rows(60_000)
+    rows.outcomes[30_000:, 0] = True  # did not count
+    rows.counts[30_000:, 0] = False
+    rows.features[:100, 4] = np.nan
+    np.testing.assert_allclose(linear_taste(NAMES, rows)[1:4], [1, 0, 0.7], atol=0.15)
