@@ -127,7 +127,7 @@ def test_curve_of_a_sample_is_that_of_all_exposures() -> None:
     assert np.abs(part(grid) - whole(grid)).mean() < 0.05 * whole(grid).mean()
     assert part(scores).sum() == pytest.approx(responded.sum(), rel=0.06)  # four standard errors of 4,000 others
     assert (part.exposures, part.responses) == (whole.exposures, whole.responses)
-    assert part.channels == pytest.approx(whole.channels, rel=0.02)
+    assert part.channels == pytest.approx(whole.channels, rel=0.08)  # as above, of the third that is app
     unweighted = ResponseCurve.fit(scores[rows], responded[rows], channels[rows].tolist())
     assert unweighted(grid).mean() > 5 * whole(grid).mean()
 
