@@ -126,7 +126,7 @@ def test_plan_is_the_same_whatever_the_number_of_workers(
 ) -> None:
     monkeypatch.setattr("recsys.campaigns.judging.BATCH", 97)
     hashes = []
-    for processors in (1, 2, 5):
+    for processors in (1, 3):
         monkeypatch.setattr("os.cpu_count", lambda processors=processors: processors)
         assert plan_it(values, tmp_path / f"with-{processors}") == 0
         hashes.append(json.loads((tmp_path / f"with-{processors}" / "manifest.json").read_text())["assignment_hash"])
