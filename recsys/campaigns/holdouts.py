@@ -21,11 +21,8 @@ def hold_out(customers: Sequence[str], brief: Brief) -> np.ndarray:
     The global holdout is the same in every campaign with the same salt; the campaign's own is drawn among the others.
     """
     shares = brief.holdout
-    everywhere = np.array([draw(brief.salt, GLOBAL, customer) < shares.global_share for customer in customers], bool)
-    here = np.array(
-        [draw(brief.salt, f"campaign:{brief.campaign_id}", customer) < shares.campaign_share for customer in customers],
-        bool,
-    )
+    everywhere = draws(brief.salt, GLOBAL, customers) < shares.global_share
+    here = draws(brief.salt, f"campaign:{brief.campaign_id}", customers) < shares.campaign_share
     return np.where(everywhere, GLOBAL, np.where(here, CAMPAIGN, NONE)).astype(object)
 
 
@@ -35,5 +32,15 @@ def draw(salt: str, scope: str, customer: str) -> float:
     >>> draw("pepper", "global", "c1") == draw("pepper", "global", "c1")
     True
     """
-    text = "".join(f"{len(part)}:{part}" for part in (salt, scope, customer))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / _SPAN
+    return float(draws(salt, scope, [customer])[0])
+
+
+def draws(salt: str, scope: str, customers: Sequence[str]) -> np.ndarray:
+    """[B] float64: as `draw`, of each customer."""
+    begun = hashlib.sha256(f"{len(salt)}:{salt}{len(scope)}:{scope}".encode())
+    bits = np.empty(len(customers), np.uint64)
+    for place, customer in enumerate(customers):
+        mine = begun.copy()
+        mine.update(f"{len(customer)}:{customer}".encode())
+        bits[place] = int.from_bytes(mine.digest()[:8], "big")
+    return bits / _SPAN

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from recsys.campaigns.brief import ENGINE, Brief, BriefError
-from recsys.campaigns.holdouts import draw
+from recsys.campaigns.holdouts import draws
 from recsys.campaigns.source import History, RuleSource, Scores
 from recsys.campaigns.valuation import Pairs, added_conversions
 from recsys.policy.facts import BoolArray, ContentFacts, primary
@@ -184,8 +184,7 @@ class Reachable(NamedTuple):
 
 def first_slots(customers: Sequence[str], brief: Brief, slots: np.ndarray) -> np.ndarray:
     """[B] int64: spreads the customers over their slots evenly, the same way every time."""
-    draws = np.array([draw(brief.salt, f"slot:{brief.campaign_id}", name) for name in customers], np.float64)
-    return (draws * slots).astype(np.int64)
+    return (draws(brief.salt, f"slot:{brief.campaign_id}", customers) * slots).astype(np.int64)
 
 
 def campaign_products(brief: Brief, source: RuleSource) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from recsys.campaigns.brief import Brief, BriefError
-from recsys.campaigns.holdouts import draw
+from recsys.campaigns.holdouts import draws
 from recsys.campaigns.judging import Reach, batches, reach_batch, read_audience
 from recsys.campaigns.offers import Offers
 from recsys.campaigns.source import RuleSource
@@ -61,5 +61,5 @@ def _part(audience: pl.DataFrame, salt: str, most: int) -> pl.DataFrame:
     """The same customers every time, drawn by hash; all where there are few."""
     if len(audience) <= most:
         return audience
-    draws = pl.Series([draw(salt, _SCOPE, customer) for customer in audience[CUSTOMER_ID]])
-    return audience.filter(draws.rank("ordinal") <= most)
+    numbers = pl.Series(draws(salt, _SCOPE, audience[CUSTOMER_ID].to_list()))
+    return audience.filter(numbers.rank("ordinal") <= most)

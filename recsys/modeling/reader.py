@@ -216,7 +216,7 @@ def _same_lists(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, An
 class _FlatLists(NamedTuple):
     """N lists, end to end."""
 
-    values: list[Any]
+    values: list[Any] | pl.Series
     lengths: np.ndarray
     """[N] int64."""
 
@@ -231,13 +231,15 @@ def _flatten(values: Values | None, n: int, width: int | None) -> _FlatLists:
     if isinstance(values, pl.Series):
         tails = values if width is None else values.list.tail(width)
         lengths = tails.list.len().fill_null(0).to_numpy().astype(np.int64)
-        return _FlatLists(tails.explode(empty_as_null=False, keep_nulls=False).to_list(), lengths)
+        return _FlatLists(tails.explode(empty_as_null=False, keep_nulls=False), lengths)
     rows = [[] if value is None else list(value)[-(width or 0) :] for value in values]
     return _FlatLists(list(chain.from_iterable(rows)), np.array([len(row) for row in rows], np.int64))
 
 
-def _rows(names: list[str], rows: dict[str, int], default: int) -> np.ndarray:
+def _rows(names: list[str] | pl.Series, rows: dict[str, int], default: int) -> np.ndarray:
     """Names as row numbers; `default` for the unknown."""
+    if isinstance(names, pl.Series):
+        return names.replace_strict(rows, default=default, return_dtype=pl.Int64).to_numpy()
     return np.fromiter((rows.get(name, default) for name in names), np.int64, len(names))
 
 

@@ -101,12 +101,14 @@ class Forest:
     def predict(self, parts: Parts, rounds: int | None = None) -> np.ndarray:
         """[E] float64: the sum over the first `rounds` trees, in their order."""
         out = np.zeros(len(parts.product))
-        first = np.searchsorted(parts.customer, np.arange(len(parts.customers) + 1)).astype(np.int64, copy=False)
         customers, products, pairs = parts.customers, parts.products.T, parts.pairs
         values = (np.ascontiguousarray(part, np.float32) for part in (customers, products, pairs))
-        trees = min(rounds or len(self.leaves), len(self.leaves))
-        room = np.empty((trees, len(parts.products)), np.int32), np.empty(trees, np.int32), np.empty(_AT_ONCE, np.int32)
-        ask(room[0], *values, first, parts.product, *self._of(parts), self.leaves, out, *room[1:])
+        whose = (np.ascontiguousarray(part, np.int64) for part in (parts.customer, parts.product))
+        trees, some = min(rounds or len(self.leaves), len(self.leaves)), min(_AT_ONCE, len(out))
+        shapes = (trees, (trees, some), some, some)
+        room = [np.empty(shape, np.int32) for shape in shapes]
+        of_product = np.empty((trees, len(parts.products)), np.int32)
+        ask(of_product, *values, *whose, *self._of(parts), self.leaves, out, *room)
         return out
 
     def _of(self, parts: Parts) -> tuple[Conditions, ...]:

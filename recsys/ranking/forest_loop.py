@@ -9,7 +9,7 @@ from recsys.compiling import compiled
 DE_BRUIJN = 0x077CB531
 """Times a power of two, its first five of 32 bits tell which power."""
 FEW = 8
-"""Up to so many pairs of a customer are asked about one by one."""
+"""Up to so many pairs are asked about one by one."""
 KINDS = (np.int32, np.int32, np.float32, np.bool_, np.int32)
 """Of the arrays of `Conditions`."""
 
@@ -113,12 +113,36 @@ def _of_few(
 
 
 @compiled
+def _of_block(
+    customers: np.ndarray,
+    customer: np.ndarray,
+    conditions: Conditions,
+    mine: np.ndarray,
+    leaves: np.ndarray,
+    slot: np.ndarray,
+) -> int:
+    """The leaves that the customers of [M] pairs leave, into [T, K] `leaves`, and whose each pair is, into [M] `slot`.
+
+    Gives how many customers there are.
+    """
+    known = 0
+    for pair in range(len(customer)):
+        if pair == 0 or customer[pair] != customer[pair - 1]:
+            if pair == 0 or not _alike(customers[customer[pair]], customers[customer[pair - 1]]):
+                _of_customer(customers[customer[pair]], conditions, mine)
+            leaves[:, known] = mine
+            known += 1
+        slot[pair] = known - 1
+    return known
+
+
+@compiled
 def ask(
     of_product: np.ndarray,
     customers: np.ndarray,
     products: np.ndarray,
     pairs: np.ndarray,
-    first: np.ndarray,
+    customer: np.ndarray,
     product: np.ndarray,
     own: Conditions,
     its: Conditions,
@@ -126,39 +150,46 @@ def ask(
     leaves: np.ndarray,
     out: np.ndarray,
     mine: np.ndarray,
+    of_customer: np.ndarray,
     bits: np.ndarray,
+    slot: np.ndarray,
 ) -> None:
     """Asks about pairs: adds T trees to [E] `out`.
 
-    `products` is [F2, P], and `first` [B + 1]: where each customer's pairs begin. [T, P]
-    `of_product`, [T] `mine` and [M] `bits` are room to work in, int32.
+    `products` is [F2, P]; [E] `customer` rises. [T, P] `of_product`, [T] `mine`, [T, M] `of_customer`, [M] `bits` and
+    [M] `slot` are room to work in, int32: M pairs are asked together, whosever they are.
     """
     _of_products(products, its, of_product)
-    asked = -1
-    for customer in range(len(customers)):
-        if first[customer] == first[customer + 1]:
-            continue
-        if asked < 0 or not _alike(customers[customer], customers[asked]):
-            _of_customer(customers[customer], own, mine)
-        asked = customer
-        if first[customer + 1] - first[customer] <= FEW:
-            _of_few(of_product, pairs, product, first[customer], first[customer + 1], both, leaves, out, mine)
-            continue
-        for start in range(first[customer], first[customer + 1], len(bits)):
-            stop = min(start + len(bits), first[customer + 1])
-            left, total, its_product = bits[: stop - start], out[start:stop], product[start:stop]
-            for tree in range(len(mine)):
-                for i in range(len(left)):
-                    left[i] = mine[tree] & of_product[tree, its_product[i]]
-                for at in range(both.begins[tree], both.begins[tree + 1]):
-                    right = both.right[at]
-                    if mine[tree] & ~right:
-                        values = pairs[both.column[at], start:stop]
-                        _narrow(left, values, both.threshold[at], both.missing_holds[at], right)
-                for i in range(len(left)):
-                    lowest = np.uint32(left[i] & -left[i])
-                    place = np.uint32(lowest * np.uint32(DE_BRUIJN)) >> np.uint32(27)
-                    total[i] += leaves[tree, place]
+    if len(out) <= FEW:
+        for pair in range(len(out)):
+            if pair == 0 or not _alike(customers[customer[pair]], customers[customer[pair - 1]]):
+                _of_customer(customers[customer[pair]], own, mine)
+            _of_few(of_product, pairs, product, pair, pair + 1, both, leaves, out, mine)
+        return
+    for start in range(0, len(out), len(bits)):
+        stop = min(start + len(bits), len(out))
+        left, total, its_product, whose = (
+            bits[: stop - start],
+            out[start:stop],
+            product[start:stop],
+            slot[: stop - start],
+        )
+        known = _of_block(customers, customer[start:stop], own, mine, of_customer, whose)
+        for tree in range(len(mine)):
+            any_left = np.int32(0)
+            for i in range(known):
+                any_left |= of_customer[tree, i]
+            for i in range(len(left)):
+                left[i] = of_customer[tree, whose[i]] & of_product[tree, its_product[i]]
+            for at in range(both.begins[tree], both.begins[tree + 1]):
+                right = both.right[at]
+                if any_left & ~right:
+                    values = pairs[both.column[at], start:stop]
+                    _narrow(left, values, both.threshold[at], both.missing_holds[at], right)
+            for i in range(len(left)):
+                lowest = np.uint32(left[i] & -left[i])
+                place = np.uint32(lowest * np.uint32(DE_BRUIJN)) >> np.uint32(27)
+                total[i] += leaves[tree, place]
 
 
 def warm_up() -> None:
@@ -167,6 +198,5 @@ def warm_up() -> None:
     sizes = (1, 0, 0, 0, 0)
     nothing = Conditions(*(np.zeros(size, kind) for size, kind in zip(sizes, KINDS, strict=True)))
     words = np.zeros((0, 0), np.int32)
-    first = np.zeros(1, np.int64)
     bits = words.reshape(0)
-    ask(words, *(empty,) * 3, first, place, *(nothing,) * 3, np.zeros((0, 0)), total, bits, bits)
+    ask(words, *(empty,) * 3, place, place, *(nothing,) * 3, np.zeros((0, 0)), total, bits, words, bits, bits)

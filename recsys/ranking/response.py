@@ -12,6 +12,7 @@ from pydantic import Field
 from recsys.config import BaseConfig
 from recsys.ranking.blend import Blend
 from recsys.ranking.blocks import in_blocks
+from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.calibrators import Calibration, Method
 from recsys.ranking.features import Asked, FeatureBuilder
 from recsys.ranking.forest import Forest, Parts
@@ -146,37 +147,58 @@ class _Lean(NamedTuple):
     """Boosted heads that are asked about parts: a customer's columns once, not once an exposure."""
 
     reads: frozenset[str]
-    """The features that any tree asks for: nobody needs the others."""
+    """The features that are asked for: nobody needs the others."""
     own: tuple[str, ...]
     """Those of them that are an exposure's own, in the order in which the forests read them."""
     forests: tuple[Forest | None, ...]
     """None: the head is its average."""
     averages: tuple[float, ...]
+    taste: "tuple[np.ndarray, float, Forest] | None"
+    """Of the second model of the click: a weight for each of `own`, the average, and the trees."""
 
     @classmethod
     def of(cls, heads: Heads, tables: ResponseTables, features: tuple[str, ...]) -> "_Lean | None":
         """None where the heads are no forests."""
-        if not isinstance(heads, BoostedHeads) or any(
-            model is not None and model.forest is None for model in heads.models
-        ):
+        if not isinstance(heads, BoostedHeads):
             return None
-        reads = frozenset(features[column] for model in heads.models if model for column in model.used().tolist())
+        taste, rankers = heads.taste, [model for model in heads.models if model is not None]
+        rankers += [] if taste is None else [taste.trees]
+        if any(model.forest is None for model in rankers):
+            return None
+        weights = np.zeros(len(features), np.float32) if taste is None else taste.weights
+        columns = {column for model in rankers for column in model.used().tolist()} | set(np.flatnonzero(weights))
+        reads = frozenset(features[column] for column in columns)
         interest = tables.interest
         whole = (*interest.customer_names, *interest.product_names, *tables.creatives.names)
         own = tuple(name for name in features if name in reads and name not in set(whole))
         place = {name: column for column, name in enumerate(features)}
+        if any(weights[place[name]] for name in whole):
+            return None
         order = np.array([place[name] for name in (*whole, *own)], np.int64)
-        forests = tuple(
-            None if model is None or model.forest is None else model.forest.reading(order, len(features))
-            for model in heads.models
+
+        def reading(model: BoostedRanker | None) -> Forest | None:
+            return None if model is None or model.forest is None else model.forest.reading(order, len(features))
+
+        second = None if taste is None else reading(taste.trees)
+        of_own = weights[[place[name] for name in own]]
+        return cls(
+            reads,
+            own,
+            tuple(reading(model) for model in heads.models),
+            tuple(heads.averages),
+            None if taste is None or second is None else (of_own, taste.average, second),
         )
-        return cls(reads, own, forests, tuple(heads.averages))
 
     def predict(self, parts: Parts, heads: int) -> np.ndarray:
         """[E, H] float32 log-odds of the first heads."""
         found = np.empty((len(parts.product), heads), np.float32)
         for head, (forest, average) in enumerate(zip(self.forests[:heads], self.averages, strict=False)):
             found[:, head] = average if forest is None else forest.predict(parts)
+        if self.taste is not None:
+            weights, average, trees = self.taste
+            weighted = np.flatnonzero(weights)
+            start = parts.pairs[weighted].T @ weights[weighted]
+            found[:, 0] = (found[:, 0] + (start + np.float32(average) + trees.predict(parts).astype(np.float32))) / 2
         return found
 
 

@@ -42,6 +42,9 @@ def test_plan_keeps_to_budget_capacity_and_caps(planned: Path, values: dict[str,
     expected = plan["totals"]["expected_responses"]
     assert expected["mean"] == pytest.approx(chosen["probability"].sum())
     assert expected["low"] < expected["mean"] < expected["high"]
+    learned = plan["learned_from"]
+    assert 0 < learned["responses"] <= learned["scored"] <= learned["exposures"]
+    assert f"{learned['exposures']} logged impressions of {learned['customers']} customers" in plan["why"]
 
 
 def test_plan_contacts_only_who_agreed_and_never_who_is_held_out(planned: Path, champion: TrainedBank) -> None:
@@ -116,6 +119,18 @@ def test_plan_of_the_same_brief_has_the_same_assignment_hash(
     assert first["assignment_hash"] == assignment_hash(pl.read_parquet(planned / "assignments.parquet").reverse())
     assert plan_it({**values, "budget": BUDGET / 2}, tmp_path / "other") == 0
     assert json.loads((tmp_path / "other" / "manifest.json").read_text())["assignment_hash"] != first["assignment_hash"]
+
+
+def test_plan_is_the_same_whatever_the_number_of_workers(
+    values: dict[str, Any], plan_it: Planning, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys.campaigns.judging.BATCH", 97)
+    hashes = []
+    for processors in (1, 2, 5):
+        monkeypatch.setattr("os.cpu_count", lambda processors=processors: processors)
+        assert plan_it(values, tmp_path / f"with-{processors}") == 0
+        hashes.append(json.loads((tmp_path / f"with-{processors}" / "manifest.json").read_text())["assignment_hash"])
+    assert len(set(hashes)) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """What was known when: facts as of each customer's own instant."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,13 +12,14 @@ import pytest
 from recsys.data.contract import Dataset
 from recsys.data.validation import validate
 from recsys.policy.as_of import (
+    FactsOnFile,
     customer_facts_as_of,
     declined_before,
     had_before,
     pending_before,
     taken_before,
 )
-from recsys.policy.facts import ProductFacts
+from recsys.policy.facts import CustomerFacts, ProductFacts
 from recsys.policy.sources import consent_rows, declined_rows, pending_rows, taken_rows
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -202,3 +205,93 @@ def test_validation_consent_in_the_future_names_file_column_and_row(tmp_path: Pa
     assert "consents.parquet" in findings
     assert "event_timestamp" in findings
     assert "is later than" in findings
+
+
+def test_facts_on_file_of_some_customers_are_those_of_each_alone(tmp_path: Path) -> None:
+    dataset = _many(tmp_path / "d")
+    products = ProductFacts.from_frame(_products())
+    ids = [f"c{number:02}" for number in range(40)]
+    everybody = pl.DataFrame({"customer_id": ids}).with_columns(pl.lit(day(20)).cast(TIME).alias("event_timestamp"))
+    on_file = FactsOnFile.read(dataset, everybody, products, ["email"])
+    for some in (ids[7:19], ["c30", "c12", "c31"], ["c39"]):
+        mine = everybody.filter(pl.col("customer_id").is_in(some))
+        asked_alone = pl.DataFrame({"customer_id": some}).join(mine, on="customer_id", maintain_order="left")
+        _assert_same(on_file.of(some), customer_facts_as_of(dataset, asked_alone, products, ["email"]))
+
+
+def test_contacts_before_the_window_are_not_read(tmp_path: Path) -> None:
+    dataset = _many(tmp_path / "d")
+    asked_all = pl.DataFrame({"customer_id": [f"c{n:02}" for n in range(40)]}).with_columns(
+        pl.lit(day(20)).cast(TIME).alias("event_timestamp")
+    )
+    products = ProductFacts.from_frame(_products())
+    ids = asked_all["customer_id"].to_list()
+    whole = FactsOnFile.read(dataset, asked_all, products, ["email"]).of(ids).contacts
+    late = FactsOnFile.read(dataset, asked_all, products, ["email"], day(10)).of(ids).contacts
+    now = np.datetime64("2026-01-21", "us")
+    assert len(late.at) < len(whole.at)
+    assert (late.tally(late.within(10, now)) == whole.tally(whole.within(10, now))).all()
+
+
+@pytest.mark.parametrize("late", [0.0, 5.0])
+def test_events_need_no_order_where_everybody_is_asked_later(tmp_path: Path, late: float) -> None:
+    """The short way, which `late` allows, gives what the long one gives."""
+    dataset = _many(tmp_path / "d")
+    last = dataset.end() + timedelta(microseconds=100) + timedelta(days=late)
+    asked_all = pl.DataFrame({"customer_id": [f"c{n:02}" for n in range(40)]}).with_columns(
+        pl.lit(last).cast(TIME).alias("event_timestamp")
+    )
+    products = ProductFacts.from_frame(_products())
+    facts = customer_facts_as_of(dataset, asked_all, products, ["email"])
+    other = customer_facts_as_of(
+        dataset, asked_all.with_columns(pl.col("event_timestamp") + pl.duration(days=1)), products, ["email"]
+    )
+    _assert_same(facts, other)
+
+
+def _many(folder: Path) -> Dataset:
+    """40 customers with 600 events, many of them of one time."""
+    write(folder, "bank")
+    rng = np.random.default_rng(0)
+    count = 600
+    names = [f"c{number:02}" for number in range(40)]
+    kinds = ["dismiss", "apply", "convert", "impression", "view"]
+    pl.DataFrame(
+        {
+            "event_id": [f"e{number:04}" for number in range(count)],
+            "customer_id": rng.choice(names, count).tolist(),
+            "event_timestamp": [day(int(number)) for number in rng.integers(1, 19, count)],
+            "event_type": rng.choice(kinds, count).tolist(),
+            "product_id": [f"p{number}" for number in rng.integers(1, 7, count)],
+            "content_id": pl.Series([None] * count, dtype=pl.String),
+            "channel": rng.choice(["email", "app"], count).tolist(),
+        }
+    ).write_parquet(folder / "events.parquet")
+    pl.DataFrame(
+        {"customer_id": names, "event_timestamp": [START] * 40, "segment": ["mass", "youth"] * 20}
+    ).write_parquet(folder / "customers.parquet")
+    answers = {"purpose": ["marketing"] * 40, "channel": pl.Series([None] * 40, dtype=pl.String)}
+    pl.DataFrame(
+        {"customer_id": names, **answers, "event_timestamp": [day(1)] * 40, "granted": [True, False, True, True] * 10}
+    ).write_parquet(folder / "consents.parquet")
+    return Dataset.open(folder)
+
+
+def _assert_same(facts: CustomerFacts, wanted: CustomerFacts) -> None:
+    assert facts.segment == wanted.segment
+    for name in ("held", "declined", "pending", "contacts"):
+        mine, theirs = getattr(facts, name), getattr(wanted, name)
+        assert mine.offsets.tolist() == theirs.offsets.tolist(), name
+        for one, other in zip(_entries(mine), _entries(theirs), strict=True):
+            assert one == other, name
+    assert facts.consents is not None
+    assert wanted.consents is not None
+    now = np.datetime64("2026-01-21", "us")
+    assert facts.consents.agrees("marketing", now).tolist() == wanted.consents.agrees("marketing", now).tolist()
+
+
+def _entries(relations: Any) -> list[list[tuple[Any, ...]]]:
+    """Each customer's entries, in whatever order they are kept."""
+    rows = list(zip(*(values.tolist() for values in relations[1:]), strict=True))
+    bounds = relations.offsets.tolist()
+    return [sorted(rows[a:b], key=str) for a, b in pairwise(bounds)]

@@ -3,13 +3,24 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import yaml
 
+from recsys.campaigns.response import ResponseCurve
 from recsys.data.contract import Dataset
 from recsys.schema import EventType
-from training.campaign_history import WINDOW, ContactLog, read_arms
+from training.campaign_history import (
+    BLOCKS,
+    MOST_ANSWERED,
+    MOST_OTHERS,
+    WINDOW,
+    ContactLog,
+    read_arms,
+    sample_customers,
+    to_score,
+)
 
 END = datetime(2026, 7, 1, tzinfo=UTC)
 Row = tuple[str, float, str, str, str]
@@ -90,3 +101,50 @@ def test_arms_compare_customers_and_not_events(tmp_path: Path) -> None:
 def test_arms_of_a_history_without_control_say_nothing(tmp_path: Path) -> None:
     dataset = write_history(tmp_path, [("a", 9, "convert", "p1", "treatment")])
     assert read_arms(dataset, EventType.CONVERT) is None
+
+
+def test_exposures_that_are_scored_stand_for_all() -> None:
+    responded = np.random.default_rng(0).random(50_000) < 0.1
+    rows, weight = to_score(responded)
+    assert len(rows) == MOST_ANSWERED + MOST_OTHERS
+    assert (np.diff(rows) > 0).all()
+    assert weight[responded[rows]].sum() == pytest.approx(responded.sum())
+    assert weight.sum() == pytest.approx(len(responded))
+    few, own = to_score(responded[:300])
+    assert few.tolist() == list(range(300))
+    assert (own == 1).all()
+
+
+def test_curve_of_a_sample_is_that_of_all_exposures() -> None:
+    rng = np.random.default_rng(1)
+    scores = rng.standard_normal(60_000)
+    responded = rng.random(len(scores)) < 0.06 / (1 + np.exp(-scores))
+    channels = np.where(rng.random(len(scores)) < 0.3, "app", "email").astype(object)
+    rows, weight = to_score(responded)
+    whole = ResponseCurve.fit(scores, responded, channels.tolist())
+    part = ResponseCurve.fit(scores[rows], responded[rows], channels[rows].tolist(), weight)
+    grid = np.linspace(-2, 2, 50)
+    assert np.abs(part(grid) - whole(grid)).mean() < 0.05 * whole(grid).mean()
+    assert part(scores).sum() == pytest.approx(responded.sum(), rel=0.06)  # four standard errors of 4,000 others
+    assert (part.exposures, part.responses) == (whole.exposures, whole.responses)
+    assert part.channels == pytest.approx(whole.channels, rel=0.02)
+    unweighted = ResponseCurve.fit(scores[rows], responded[rows], channels[rows].tolist())
+    assert unweighted(grid).mean() > 5 * whole(grid).mean()
+
+
+def test_sampled_customers_are_blocks_of_neighbours_from_all_parts_of_the_bank(tmp_path: Path) -> None:
+    rows: list[Row] = [(f"c{number:04}", 50, "impression", "p1", "x") for number in range(1000)]
+    dataset = write_history(tmp_path, rows)
+    sample = sample_customers(dataset, 80, seed=3)
+    numbers = sample["customer_id"].str.slice(1).cast(pl.Int64).to_numpy()
+    blocks = sample["block"].to_numpy()
+    assert len(set(numbers.tolist())) == 80
+    for block in range(BLOCKS):
+        mine = numbers[blocks == block]
+        assert (np.diff(mine) == 1).all()
+        assert block * 125 <= mine[0]
+        assert mine[-1] < (block + 1) * 125
+    assert sample_customers(dataset, 80, seed=3).equals(sample)
+    assert not sample_customers(dataset, 80, seed=4).equals(sample)
+    assert len(sample_customers(dataset, 2000, seed=3)) == 1000
+    assert ContactLog(dataset, END, most=80).customers == 80

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from recsys.campaigns.allocation.exact import Relaxation, relax
+from recsys.campaigns.allocation.filling import Filling
 from recsys.campaigns.allocation.problem import Problem
 from recsys.errors import InfeasibleError
 
@@ -81,10 +82,9 @@ def fill(problem: Problem, prices: np.ndarray) -> np.ndarray:
     """
     reduced = problem.value - problem.shared.T @ prices
     order = np.lexsort((np.arange(len(reduced)), -reduced))
-    filling = _Filling(problem)
+    filling = Filling(problem)
     for row in np.flatnonzero(problem.minimum).tolist():
-        wanted = set(problem.shared[row].indices.tolist())
-        filling.take([one for one in order.tolist() if one in wanted], row)
+        filling.take(order[np.isin(order, problem.shared[row].indices)], row)
     short = np.flatnonzero(problem.minimum & (filling.used > problem.limit + 1e-9))
     if len(short):
         raise InfeasibleError(
@@ -94,42 +94,5 @@ def fill(problem: Problem, prices: np.ndarray) -> np.ndarray:
                 for row in short
             ]
         )
-    filling.take(order[problem.value[order] > 0].tolist(), None)
+    filling.take(order[problem.value[order] > 0])
     return filling.chosen
-
-
-class _Filling:
-    """What is chosen so far, and what it uses."""
-
-    def __init__(self, problem: Problem) -> None:
-        self.chosen = np.zeros(len(problem), bool)
-        self.used = np.zeros(len(problem.limit))
-        self._limit = problem.limit + 1e-9
-        self._ceiling = ~problem.minimum
-        self._customer, self._group = problem.customer.tolist(), problem.group.tolist()
-        self._of_customer: dict[int, int] = {}
-        self._of_group: dict[int, int] = {}
-        self._caps = problem.limits.per_customer, problem.limits.per_category or problem.limits.per_customer
-        columns = problem.by_option
-        self._start, self._rows, self._weights = columns.indptr.tolist(), columns.indices, columns.data
-
-    def take(self, order: list[int], minimum: int | None) -> None:
-        """Takes what fits, in this order; with a minimum, until it is reached."""
-        per_customer, per_category = self._caps
-        for one in order:
-            if minimum is not None and self.used[minimum] <= self._limit[minimum]:
-                return
-            customer, group = self._customer[one], self._group[one]
-            if self.chosen[one] or self._of_customer.get(customer, 0) >= per_customer:
-                continue
-            if self._of_group.get(group, 0) >= per_category:
-                continue
-            rows = self._rows[self._start[one] : self._start[one + 1]]
-            weights = self._weights[self._start[one] : self._start[one + 1]]
-            after = self.used[rows] + weights
-            if (after > self._limit[rows])[self._ceiling[rows]].any():
-                continue
-            self.used[rows] = after
-            self.chosen[one] = True
-            self._of_customer[customer] = self._of_customer.get(customer, 0) + 1
-            self._of_group[group] = self._of_group.get(group, 0) + 1

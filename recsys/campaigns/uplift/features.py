@@ -44,13 +44,14 @@ def with_features(
 def _with_counts(rows: pl.DataFrame, events: pl.DataFrame, by: list[str], level: str) -> tuple[pl.DataFrame, list[str]]:
     names = [f"{level}_{kind}" for kind in _KINDS]
     flags = [(pl.col(EVENT_TYPE) == kind).cast(pl.Int32).alias(name) for kind, name in zip(_KINDS, names, strict=True)]
+    asked = rows.select(by).unique().lazy()  # nobody asks about the others
     steps = (
-        events.select(*by, pl.col(EVENT_TIMESTAMP).alias("_when"), *flags)
-        .drop_nulls(by)
-        .group_by(*by, "_when")
-        .agg(pl.col(names).sum())
+        events.lazy()
+        .join(asked, on=by, how="semi")
+        .select(*by, pl.col(EVENT_TIMESTAMP).alias("_when"), *flags)
         .sort("_when")
         .with_columns(pl.col(names).cum_sum().over(by))
+        .collect()
     )
     joined = rows.sort(AT).join_asof(
         steps,
