@@ -85,7 +85,7 @@ class RedisReader:
 
     def __init__(self, store: FeatureStore, views: Sequence[FeatureView]) -> None:
         self._config = store.config
-        self._online: Any = store.provider.online_store  # type: ignore[attr-defined]
+        self._online: Any = store.provider.online_store
         self._columns: list[tuple[int, str]] = []
         self._fields: list[bytes] = []
         for position, view in enumerate(views):

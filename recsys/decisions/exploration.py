@@ -63,7 +63,8 @@ class Explorer:
             groups: [N], the group of each item.
             limit: how many places there are.
         """
-        ranked = top_k_distinct(scores, allowed, groups, len(groups))
+        # At most `limit` groups are shown before the last place, so that its best item is one of these too.
+        ranked = top_k_distinct(scores, allowed, groups, limit)
         group_of = dict(zip(ranked.tolist(), groups[ranked].tolist(), strict=True))
         left, shown = allowed & explorable, set[int]()
         places: list[tuple[int, float, bool]] = []

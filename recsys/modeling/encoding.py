@@ -240,7 +240,7 @@ class EntityEncoding(BaseConfig):
 class _OneRow(NamedTuple):
     """What reading a row looks up, made once."""
 
-    single: list[tuple[str, dict[str, int]]]
+    single: list[tuple[str, Mapping[Any, int]]]
     """Of each categorical column, its key and its categories' indices."""
     several: list[tuple[str, dict[str, int]]]
     """Of each column of lists."""

@@ -40,6 +40,19 @@ class ColdConfig(BaseConfig):
     features: tuple[str, ...]
 
 
+class Fixed(NamedTuple):
+    """What the features of new products are made with, whoever the customers are."""
+
+    nearest: Arrays
+    """Source of content to [at most 10, C] int64: of each new product, the known ones that are most like it."""
+    known: np.ndarray
+    """[P, N] float32: 1 where a product has a number."""
+    values: np.ndarray
+    """[P, N] float32: the numbers, 0 where there is none."""
+    around: Arrays
+    """Name to [W, C] float32: see `ColdTables._around`."""
+
+
 class ColdTables(NamedTuple):
     """What content says of C new products, given W known ones and what customers did with those."""
 
@@ -95,17 +108,27 @@ class ColdTables(NamedTuple):
             counts=counts.astype(np.float32),
         )
 
-    def nearest(self) -> Arrays:
-        """Source of content to [at most 10, C] int64: of each new product, the known ones that are most like it."""
-        return {name: np.argsort(-cosines, axis=0, kind="stable")[:_NEAREST] for name, cosines in self.similar.items()}
+    def fixed(self) -> "Fixed":
+        """What `features` needs of the products, whoever the customers are."""
+        nearest = {
+            name: np.argsort(-cosines, axis=0, kind="stable")[:_NEAREST] for name, cosines in self.similar.items()
+        }
+        known = np.isfinite(self.numbers)
+        around = {
+            f"number_{place}_around_{width}": self._around(values, width)
+            for place, values in enumerate(self.numbers.T)
+            for width in _AROUND
+        }
+        return Fixed(nearest, known.astype(np.float32), np.where(known, self.numbers, 0).astype(np.float32), around)
 
-    def features(self, had: np.ndarray, nearest: Arrays | None = None) -> tuple[list[str], np.ndarray]:
+    def features(self, had: np.ndarray, fixed: "Fixed | None" = None) -> tuple[list[str], np.ndarray]:
         """Names, and [B, C, F] float32.
 
         Args:
             had: [B, P] zeros and ones: the products that customers ever took up.
-            nearest: what `nearest` says, where it is known already.
+            fixed: what `fixed` says, where it is known already.
         """
+        fixed = self.fixed() if fixed is None else fixed
         own = had[:, self.warm]
         number = own.sum(axis=1, keepdims=True)
         mean, share = own / np.maximum(number, 1), own / np.sqrt(np.maximum(number, 1))
@@ -117,42 +140,45 @@ class ColdTables(NamedTuple):
             columns[f"smooth_{name}"] = smooth @ way
             columns[f"standing_{name}"] = _standardised(carried)
             columns[f"popularity_{name}"] = np.broadcast_to(self.popularity[name], carried.shape)
-        for name, near in (self.nearest() if nearest is None else nearest).items():
+        for name, near in fixed.nearest.items():
             columns[f"similar_{name}"] = mean @ self.similar[name]
             columns[f"nearest_{name}"] = own[:, near].mean(axis=1)
             columns[f"nearest_popularity_{name}"] = np.broadcast_to(
                 self.counts[near].mean(axis=0), (len(had), len(self.cold))
             )
-        columns |= self._number_columns(had)
+        columns |= self._number_columns(had, own, fixed)
         return list(columns), np.stack([np.asarray(values, np.float32) for values in columns.values()], axis=2)
 
-    def _number_columns(self, had: np.ndarray) -> Arrays:
+    def _number_columns(self, had: np.ndarray, own: np.ndarray, fixed: "Fixed") -> Arrays:
         """Each number of a new product, its distance from the mean of what he had, and how much he had around it."""
         columns: Arrays = {}
-        for place, values in enumerate(self.numbers.T):
-            known = np.isfinite(values)
-            count = had[:, known].sum(axis=1)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                mean = np.where(count > 0, had[:, known] @ values[known] / count, np.nan)
-            new = values[self.cold][None, :]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = (had @ fixed.values) / (had @ fixed.known)  # NaN where there is none
+        times = len(self.warm) / np.maximum(own.sum(axis=1, keepdims=True), 1)
+        for place, mean in enumerate(means.T):
+            new = self.numbers[self.cold, place][None, :]
             columns[f"number_{place}"] = np.broadcast_to(new, (len(had), len(self.cold)))
             columns[f"number_{place}_from_mean"] = new - mean[:, None]
             columns[f"number_{place}_distance"] = np.abs(new - mean[:, None])
             for width in _AROUND:
-                columns[f"number_{place}_around_{width}"] = self._around(had[:, self.warm], values, width)
+                name = f"number_{place}_around_{width}"
+                columns[name] = (own @ fixed.around[name]) * times
         return columns
 
-    def _around(self, own: np.ndarray, values: np.ndarray, width: float) -> np.ndarray:
-        """[B, C]: how many products the customer had near the new one's number; 1 = as many as anybody by chance."""
+    def _around(self, values: np.ndarray, width: float) -> np.ndarray:
+        """[W, C]: how near each known product's number is to the new one's, as a share of all that are near it.
+
+        The sum over what a customer had is 1 / W times as many as anybody has by chance. NaN where there is no number.
+        """
         middles = (np.arange(_BINS) + 0.5) / _BINS
         close = np.exp(-((middles[:, None] - middles[None, :]) ** 2) / (2 * width**2)).astype(np.float32)
         bins, known = _bins(values[self.warm])
         placed = np.zeros((len(self.warm), _BINS), np.float32)
         placed[known, bins[known]] = 1
-        near = (own @ placed) @ close / (placed.sum(axis=0) @ close)
         new, there = _bins(values[self.cold])
-        share = near * len(self.warm) / np.maximum(own.sum(axis=1, keepdims=True), 1)
-        return np.where(there, share[:, new], np.nan)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = (placed @ close) / (placed.sum(axis=0) @ close)
+        return np.where(there, share[:, new], np.nan).astype(np.float32)
 
     def to_arrays(self) -> Arrays:
         """Flat arrays for a safetensors file."""
@@ -185,7 +211,7 @@ class ColdRanker:
         self.tables = tables
         self.models = tuple(models)
         self.config = config
-        self._nearest = tables.nearest()
+        self._fixed = tables.fixed()
 
     def score(self, ever: np.ndarray) -> np.ndarray:
         """[B, C] float32: the mean of the models' scores, which order a customer's new products and mean nothing else.
@@ -193,7 +219,7 @@ class ColdRanker:
         Args:
             ever: [B, K] int64 rows of the products that each customer ever took up, -1 = none.
         """
-        names, values = self.tables.features(had_products(ever, len(self.tables.numbers)), self._nearest)
+        names, values = self.tables.features(had_products(ever, len(self.tables.numbers)), self._fixed)
         place = {name: column for column, name in enumerate(names)}
         flat = values[:, :, [place[name] for name in self.config.features]].reshape(-1, len(self.config.features))
         scores = [model.predict(flat, self.config.rounds) for model in self.models]

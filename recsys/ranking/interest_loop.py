@@ -1,4 +1,4 @@
-"""The loops of `interest` and `affinity`, compiled by numba: what is seen of few customers, without many small arrays.
+"""The loops of `interest` and `affinity`, compiled by numba: what is seen of customers, without many small arrays.
 
 B customers, L entries of a history, T types of event, G labels, D dimensions, K directions.
 """

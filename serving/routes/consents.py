@@ -10,7 +10,7 @@ from serving.dependencies import ConsentWriter, Services, ServicesDep, one_custo
 from serving.deprecations import note_fields
 from serving.guard import UnavailableError
 from serving.idempotency import KeyHeader
-from serving.problems import RETRY_AFTER_SECONDS, ProblemError, problem_responses
+from serving.problems import OF_BODIES, RETRY_AFTER_SECONDS, ProblemError, problem_responses
 from serving.schemas import ConsentBatch, ConsentOut, ConsentResponse, Identifier
 from serving.store.consents import ConsentStore, GivenConsent
 
@@ -22,16 +22,7 @@ CustomerPath = Annotated[Identifier, Path(description="Whose", examples=["c00000
     "/customers/{customer_id}/consents",
     summary="What a customer agrees to, or no longer agrees to",
     response_model=ConsentResponse,
-    responses=problem_responses(
-        HTTPStatus.BAD_REQUEST,
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.FORBIDDEN,
-        HTTPStatus.CONFLICT,
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        HTTPStatus.TOO_MANY_REQUESTS,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-    ),
+    responses=problem_responses(*OF_BODIES, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 async def put_consents(
     customer_id: CustomerPath,

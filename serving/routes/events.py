@@ -9,7 +9,7 @@ from serving.dependencies import ServicesDep, Writer, authorised_customer
 from serving.deprecations import note_fields
 from serving.guard import UnavailableError
 from serving.idempotency import KeyHeader
-from serving.problems import RETRY_AFTER_SECONDS, ProblemError, problem_responses
+from serving.problems import OF_BODIES, RETRY_AFTER_SECONDS, ProblemError, problem_responses
 from serving.schemas import EventBatch, EventResponse
 
 router = APIRouter(prefix="/v1", tags=["events"])
@@ -19,16 +19,7 @@ router = APIRouter(prefix="/v1", tags=["events"])
     "/events",
     summary="Impressions, clicks, dismissals, applications, conversions",
     response_model=EventResponse,
-    responses=problem_responses(
-        HTTPStatus.BAD_REQUEST,
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.FORBIDDEN,
-        HTTPStatus.CONFLICT,
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        HTTPStatus.TOO_MANY_REQUESTS,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-    ),
+    responses=problem_responses(*OF_BODIES, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 async def take_events(
     body: EventBatch, request: Request, principal: Writer, services: ServicesDep, key: KeyHeader = None

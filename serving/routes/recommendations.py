@@ -1,7 +1,6 @@
 """What to show."""
 
 from functools import partial
-from http import HTTPStatus
 from time import perf_counter
 
 import orjson
@@ -11,7 +10,7 @@ from serving.dependencies import Reader, ServicesDep, one_customer
 from serving.deprecations import note_fields
 from serving.idempotency import KeyHeader
 from serving.languages import accepted_language
-from serving.problems import problem_responses
+from serving.problems import OF_BODIES, problem_responses
 from serving.schemas import RecommendationRequest, RecommendationResponse
 
 router = APIRouter(prefix="/v1", tags=["recommendations"])
@@ -21,15 +20,7 @@ router = APIRouter(prefix="/v1", tags=["recommendations"])
     "/recommendations",
     summary="Ranked products and creatives for one customer",
     response_model=RecommendationResponse,
-    responses=problem_responses(
-        HTTPStatus.BAD_REQUEST,
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.FORBIDDEN,
-        HTTPStatus.CONFLICT,
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        HTTPStatus.TOO_MANY_REQUESTS,
-    ),
+    responses=problem_responses(*OF_BODIES),
 )
 async def recommend(
     body: RecommendationRequest,

@@ -50,3 +50,17 @@ def test_top_k_distinct_takes_the_best_of_each_group() -> None:
     allowed = np.array([True, True, True, True, False])
     assert top_k_distinct(scores, allowed, groups, 5).tolist() == [0, 2, 3]
     assert top_k_distinct(scores, allowed, groups, 2).tolist() == [0, 2]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**31), st.integers(0, 12), st.sampled_from((3, 40, 400)), st.booleans())
+def test_top_k_distinct_of_many_items_is_that_of_a_full_sort(seed: int, k: int, count: int, broken: bool) -> None:
+    """Whether there are few groups or many, ties, or scores that are no numbers."""
+    rng = np.random.default_rng(seed)
+    scores, allowed = rng.integers(0, 30, 600).astype(np.float32), rng.random(600) < 0.8
+    scores[rng.random(600) < (0.9 if broken else 0.0)] = np.nan
+    groups = rng.integers(0, count, 600)
+    found: dict[int, int] = {}
+    for item in slow_top_k(np.nan_to_num(scores, nan=-1).tolist(), allowed.tolist(), int(allowed.sum())):
+        found.setdefault(int(groups[item]), item)
+    assert top_k_distinct(scores, allowed, groups, k).tolist() == list(found.values())[:k]
