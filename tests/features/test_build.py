@@ -18,7 +18,7 @@ SHARED = Path(__file__).parents[2] / "../shared/data/ml100k_lastout"
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def test_build_writes_every_view_and_a_true_manifest(built: BuildReport, tables: Path) -> None:
