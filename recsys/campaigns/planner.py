@@ -85,9 +85,8 @@ def _walk(
     """Batches are looked at side by side, each as it would be alone, and put together in their order."""
     learning = progress.add_task("learning from logged contacts", total=1) if progress else None
     with source.one_thread(), ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_WORKERS)) as pool:
-        reading = pool.submit(source.facts_of, audience[CUSTOMER_ID].to_list())
+        facts = source.facts_of(audience[CUSTOMER_ID].to_list())  # first: both pass over the whole log
         history = source.history(brief.objective)
-        facts = reading.result()
         if progress and learning is not None:
             progress.advance(learning)
         draft = Draft(Reach.of(audience, source), history, pl.DataFrame())
