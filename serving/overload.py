@@ -14,17 +14,20 @@ ALWAYS: Final = frozenset({"/livez", "/readyz", "/metrics"})
 """An overloaded service is alive, and its operators want to see it."""
 ANSWERS: Final = "/v1/recommendations"
 RETRY_AFTER_SECONDS: Final = 1
+_READS: Final = 4
+"""Times the limit. A browser asks for six pictures at once, and those of the page it left are in progress still."""
 
 
 class OverloadMiddleware:
     """Bounds the requests in progress; one too many is told at once to come back later.
 
-    Answers have a bound of their own: events that wait for a slow store take no place away from them.
+    Answers have a bound of their own, so events that wait for a slow store take no place away from them; pages and
+    pictures, which are cheap and come many at a time, have another.
 
     Args:
         app: what is protected.
-        limit: how many answers, and again how many of all else, may be in progress; of answers fewer while it is too
-            much, see `Admission`.
+        limit: how many answers, and again how many of all else that is no mere reading, may be in progress; of answers
+            fewer while it is too much, see `Admission`.
         metrics: counts what was shed.
     """
 
@@ -33,6 +36,7 @@ class OverloadMiddleware:
         self._metrics = metrics
         self._answers = Admission(limit)
         self._others = Admission(limit, fewest=limit)  # these wait for a store, and not for each other
+        self._reads = Admission(_READS * limit, fewest=_READS * limit)
         metrics.admitted.set(limit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,7 +44,7 @@ class OverloadMiddleware:
         if scope["type"] != "http" or scope["path"] in ALWAYS:
             await self._app(scope, receive, send)
             return
-        admission = self._answers if scope["path"] == ANSWERS else self._others
+        admission = self._of(scope)
         if not admission.enters():
             self._metrics.shed.inc()
             headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
@@ -54,3 +58,8 @@ class OverloadMiddleware:
         finally:
             if admission.leaves() and admission is self._answers:
                 self._metrics.admitted.set(admission.limit)
+
+    def _of(self, scope: Scope) -> Admission:
+        if scope["path"] == ANSWERS:
+            return self._answers
+        return self._reads if scope["method"] in ("GET", "HEAD") else self._others

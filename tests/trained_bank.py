@@ -20,7 +20,10 @@ class TrainedBank:
 
     data: Path
     home: Path
+    """A copy, to work on."""
     result: dict[str, Any]
+    first: Path
+    """The home as `recsys train` left it, for all workers: nothing is written to it."""
 
 
 def run(*arguments: str | Path) -> int:
@@ -67,7 +70,7 @@ def trained(bank: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedBank
             printed.rename(file)
     home = tmp_path_factory.mktemp("home") / "state"
     shutil.copytree(first, home)
-    return TrainedBank(bank, home, json.loads(file.read_text()))
+    return TrainedBank(bank, home, json.loads(file.read_text()), first)
 
 
 @pytest.fixture(scope="session")

@@ -82,16 +82,12 @@ def browser() -> Iterator[Browser]:
         made.close()
 
 
-PATIENT = {"RECSYS_MAX_IN_PROGRESS": "64"}
-"""On a busy machine what a tab gave up and what it asks next are in progress together: the limit has its own tests."""
-
-
 @pytest.fixture(scope="module")
 def server(champion: TrainedBank, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """On a copy of the home, so that what is clicked does not reach other tests."""
     home = tmp_path_factory.mktemp("page") / "state"
     shutil.copytree(champion.home, home)
-    with LiveServer(home, home.parent / "server.log", environment=PATIENT) as running:
+    with LiveServer(home, home.parent / "server.log") as running:
         yield running
 
 
