@@ -1,5 +1,6 @@
 """Too many at once: what is accepted is answered, the rest is told to come back, health routes always answer."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,11 +9,15 @@ from threading import Event
 from typing import Any
 
 import pytest
+from starlette.responses import Response
 from starlette.testclient import TestClient
+from starlette.types import Message, Receive, Scope, Send
 
 from recsys.testing.tiny_scorer import SEGMENT, tiny_pipeline
 from serving.app import create_app
 from serving.loading import Components, ServedModel
+from serving.metrics import Metrics
+from serving.overload import OverloadMiddleware
 from serving.settings import Settings
 from serving.store.database import Store
 from serving.testing import (
@@ -84,3 +89,38 @@ def test_overload_sheds_the_surplus_and_answers_what_it_accepted(crowded: Servic
         assert [one.result(WAIT_SECONDS).status_code for one in accepted] == [200] * LIMIT
     assert crowded.ask("anna", token_of("anna")).status_code == 200
     assert 'recsys_request_seconds_count{route="unmatched",status="429"}' in crowded.client.get("/metrics").text
+
+
+@pytest.mark.parametrize(("method", "bound"), [("GET", 4 * LIMIT), ("POST", LIMIT)])
+def test_pages_and_pictures_have_a_wider_bound_than_what_writes(method: str, bound: int) -> None:
+    statuses: list[int] = []
+    let = asyncio.Event()
+
+    async def held(scope: Scope, receive: Receive, send: Send) -> None:
+        await let.wait()
+        await Response(status_code=200)(scope, receive, send)
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    async def crowd() -> None:
+        app = OverloadMiddleware(held, LIMIT, Metrics())
+
+        def ask(method: str) -> asyncio.Task[None]:
+            scope = {"type": "http", "path": "/v1/events", "method": method, "headers": [], "state": {}}
+            return asyncio.create_task(app(scope, receive, send))
+
+        tasks = [ask(method) for _ in range(bound + 1)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert statuses == [429]
+        tasks.append(ask("POST" if method == "GET" else "GET"))  # it has places of its own
+        let.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(crowd())
+    assert statuses == [429, *[200] * (bound + 1)]
