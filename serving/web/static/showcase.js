@@ -303,7 +303,7 @@ function placementTrace(place) {
 function ruleRow(one, most) {
   const name = make("span", {}, `${say(`rule.${one.rule}`)} `, make("span", { class: "mono muted" }, one.rule));
   const meter = make("meter", { min: 0, max: most, value: one.times, "aria-hidden": "true" });
-  const names = one.items.map((item) => item.title).join(", ");
+  const names = one.items.map((item) => `${item.title} (${item.id})`).join(", ");
   const more = one.times > one.items.length ? say("js.trace_more", { n: one.times - one.items.length }) : "";
   return make("details", {},
     make("summary", {}, name, meter, make("span", { class: "number" }, String(one.times))),
