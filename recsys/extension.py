@@ -129,6 +129,15 @@ class ExtendedRecommender:
             new = _on_scale_of(new, self.base.tower_scores(states, kind), whole)
         return np.concatenate([scores, new], axis=1)
 
+    def score_items(self, states: CustomerStates, kind: Kind, items: np.ndarray) -> np.ndarray:
+        """See `Recommender.score_items`."""
+        known = len(self.base.product_ids if kind is Kind.PRODUCTS else self.base.content_ids)
+        if items.max(initial=0) < known:
+            return self.base.score_items(states, kind, items)
+        allowed = np.zeros((len(states), known + len(self._new[kind])), bool)
+        allowed[:, items] = True
+        return self.score(states, kind, allowed)[:, items]
+
     def popularity(self, segment: str | None, kind: Kind) -> np.ndarray:
         """[P] float32: the known items', and nothing for the new ones, which nobody has taken up."""
         return np.concatenate([self.base.popularity(segment, kind), np.zeros(len(self._new[kind]), np.float32)])

@@ -17,7 +17,7 @@ from recsys.modeling.two_tower import ItemVectors, TwoTower
 from recsys.ranking.blend import blend_inputs, log_shares
 from recsys.ranking.companions import companions
 from recsys.ranking.features import Asked
-from recsys.ranking.response import ResponseModel
+from recsys.ranking.response import Creatives, ResponseModel
 from recsys.ranking.response_features import Exposed
 from recsys.ranking.stage import SecondStage, StageRead
 from recsys.schema import Kind, Modality
@@ -143,11 +143,21 @@ class Recommender:
         """
         scores = self.tower_scores(states, kind)
         if kind is not Kind.PRODUCTS:
-            return self._reordered_contents(states, scores, allowed) if self.reorders(kind) else scores
+            every = np.arange(scores.shape[1])
+            return self._reordered_contents(states, scores, allowed, every) if self.reorders(kind) else scores
         if self.stage is not None:
             scores = self.stage.score(self._asked(states, scores), allowed, states.read)
         cold = self.bundle.cold
         return scores if cold is None else cold.reorder(states.ever, scores, allowed)
+
+    def score_items(self, states: CustomerStates, kind: Kind, items: np.ndarray) -> np.ndarray:
+        """[B, K] float32 of K items, [K] int64: what `score` says of them where nothing else is allowed."""
+        if kind is Kind.CONTENTS:
+            scores = states.vectors @ self._candidates[kind][items].T
+            return self._reordered_contents(states, scores, None, items) if self.reorders(kind) else scores
+        allowed = np.zeros((len(states), len(self.product_ids)), bool)
+        allowed[:, items] = True
+        return self.score(states, kind, allowed)[:, items]
 
     def reorders(self, kind: Kind) -> bool:
         """Whether anything stands behind the towers' order."""
@@ -155,9 +165,13 @@ class Recommender:
             return self.stage is not None or self.bundle.cold is not None
         return self.bundle.response is not None and self.bundle.response.config.ranks_creatives
 
-    def _reordered_contents(self, states: CustomerStates, scores: np.ndarray, allowed: np.ndarray | None) -> np.ndarray:
+    def _reordered_contents(
+        self, states: CustomerStates, scores: np.ndarray, allowed: np.ndarray | None, items: np.ndarray
+    ) -> np.ndarray:
+        """[B, K] scores of K creatives in the response model's order."""
         assert self.bundle.response is not None  # noqa: S101 - asked before
-        return self.bundle.response.reorder(self._asked(states), scores, self._owners, allowed)
+        creatives = Creatives(items, self._owners[items])
+        return self.bundle.response.reorder(self._asked(states), scores, creatives, allowed)
 
     def _asked(self, states: CustomerStates, tower: np.ndarray | None = None) -> Asked:
         scores = self.tower_scores(states, Kind.PRODUCTS) if tower is None else tower

@@ -23,6 +23,7 @@ from recsys.schema import Kind, ServingMode
 from serving.decision_log import DecisionLog
 from serving.engine import RecommendationEngine, decision_request, with_mode
 from serving.models import ModelHolder
+from serving.ranked import unpack
 from serving.ranking_rest import rest_of_ranking
 from serving.recording import Inputs
 from serving.schemas import PageResponse, RecommendationRequest, RecommendationResponse
@@ -131,8 +132,7 @@ class Pager:
         catalogue = self._models.catalogue(decision.record["versions"]["catalogue"])
         if catalogue is None:
             raise EndedRankingError("the catalogue that it was made with is not served any more")
-        ranked = decision.payload["candidates"][placement]
-        arrays = np.array(ranked["rule"], dtype=np.int16), np.array(ranked["scores"], dtype=np.float32)
+        arrays = unpack(decision.payload["candidates"][placement])
         held_back = {Kind(name): ids for name, ids in decision.record["held_back"].items()}
         return _Order(kind, catalogue, rest_of_ranking(kind, arrays, decision.shown, held_back, catalogue))
 

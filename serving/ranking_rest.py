@@ -36,7 +36,8 @@ def rest_of_ranking(
 
     Args:
         kind: of the items.
-        ranked: [N] what the decision said of every item: the rule that removed it (-1: none), and its score.
+        ranked: [N] what the decision said of every item: the rule that removed it (-1: none), and its score; NaN
+            where the log has none: the ranking has ended before it.
         shown: products.
         held_back: items that were changed after the decision's model was assembled.
         catalogue: of the decision.
@@ -44,6 +45,7 @@ def rest_of_ranking(
     rule, scores = ranked
     product_of = catalogue.product_of(kind)
     left = _open(kind, rule, held_back, catalogue) & ~np.isin(product_of, _positions(shown, catalogue))
+    left &= ~np.isnan(scores)
     items = np.flatnonzero(left)
     order = items[np.argsort(-scores[items], kind="stable")]
     first = np.unique(product_of[order], return_index=True)[1]

@@ -11,13 +11,12 @@ from importlib import metadata
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-import numpy as np
-
 from recsys.decisions.answer import Decision, PlacementDecision
 from recsys.decisions.explanation import Reason
 from recsys.policy.engine import PolicyEngine
 from recsys.schema import Kind
 from serving.loading import ServedModel
+from serving.ranked import pack
 from serving.schemas import RecommendationRequest, RecommendationResponse
 from serving.store.chain import canonical, digest
 from serving.store.decisions import DecisionEntry
@@ -133,8 +132,8 @@ def shown_at(place: PlacementDecision) -> dict[str, Any]:
 
 
 def candidates_of(place: PlacementDecision) -> dict[str, Any]:
-    """Of every item of the catalogue, in its order: the rule that removed it (-1: none) and what it was ranked by."""
-    return {"rule": np.ascontiguousarray(place.rule), "scores": np.ascontiguousarray(place.scores)}
+    """Of every item of the catalogue, in its order: the rule that removed it, and what it was ranked by."""
+    return pack(place.rule, place.scores)
 
 
 def reasons_of(place: PlacementDecision) -> list[list[dict[str, Any]]]:

@@ -11,6 +11,7 @@ from recsys.errors import ModelError, RecsysError
 from recsys.schema import EVENT_TIMESTAMP, Kind
 from serving.engine import decision_request, with_mode
 from serving.loading import ServedModel
+from serving.ranked import unpack
 from serving.recording import Inputs, LoggedVersions, candidates_of, reasons_of, shown_at
 from serving.schemas import RecommendationRequest
 from serving.store.chain import canonical, digest
@@ -142,6 +143,6 @@ def _differences(record: Mapping[str, Any], payload: Mapping[str, Any], decision
     for before, place in zip(record["placements"], decision.placements, strict=True):
         name = f"placement {place.name}"
         found[name] = (before, shown_at(place))
-        found[f"{name}, candidates"] = (payload["candidates"][place.name], candidates_of(place))
+        found[f"{name}, candidates"] = (unpack(payload["candidates"][place.name]), unpack(candidates_of(place)))
         found[f"{name}, reasons"] = (payload["reasons"][place.name], reasons_of(place))
     return [name for name, (before, now) in found.items() if canonical(before) != canonical(now)]

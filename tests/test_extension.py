@@ -22,6 +22,8 @@ from tests.training.conftest import Governed, governed
 
 __all__ = ["governed"]
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
+ROWS = [{"customer_history__product_ids": ["p1", "p3"], "customer_history__event_types": ["view", "click"],
+         "customer_history__content_ids": ["", ""], "customer_history__timestamps": [1, 2]}, {}]  # fmt: skip
 KEYS = {Entity.PRODUCT: "p", Entity.CONTENT: "k"}
 
 
@@ -49,9 +51,7 @@ def live(governed: Governed, bundle: Bundle, entity: Entity, like: str, item_id:
 
 
 def scores(scorer: Any, kind: Kind, allowed: np.ndarray | None = None) -> np.ndarray:
-    rows = [{"customer_history__product_ids": ["p1", "p3"], "customer_history__event_types": ["view", "click"],
-             "customer_history__content_ids": ["", ""], "customer_history__timestamps": [1, 2]}, {}]  # fmt: skip
-    return np.asarray(scorer.score(scorer.encode(rows, [NOW] * len(rows)), kind, allowed))
+    return np.asarray(scorer.score(scorer.encode(ROWS, [NOW] * len(ROWS)), kind, allowed))
 
 
 def test_extension_unchanged_known_items_score_as_before(governed: Governed, bundle: Bundle) -> None:
@@ -96,6 +96,23 @@ def test_extension_score_of_a_new_product_does_not_depend_on_what_is_allowed(
     few = np.zeros((2, len(extended.product_ids)), bool)
     few[:, -1] = True
     np.testing.assert_array_equal(scores(extended, Kind.PRODUCTS, few)[:, -1], scores(extended, Kind.PRODUCTS)[:, -1])
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_extension_scores_of_some_items_are_those_where_nothing_else_is_allowed(
+    kind: Kind, governed: Governed, bundle: Bundle
+) -> None:
+    extended = ExtendedRecommender(
+        ExtendedBundle.build(bundle, [live(governed, bundle, Entity.PRODUCT, "p2", "new")], [])
+    )
+    for scorer in (Recommender(bundle), extended):
+        count = len(scorer.product_ids if kind is Kind.PRODUCTS else scorer.content_ids)
+        for items in (np.array([1]), np.array([2, 0]), np.array([count - 1, 1])):
+            allowed = np.zeros((2, count), bool)
+            allowed[:, items] = True
+            states = scorer.encode(ROWS, [NOW] * len(ROWS))
+            few = scorer.score_items(states, kind, items)
+            np.testing.assert_allclose(few, scores(scorer, kind, allowed)[:, items], rtol=1e-5)
 
 
 def test_extension_changed_facts_stand_in_place_and_new_ones_at_the_end(governed: Governed, bundle: Bundle) -> None:

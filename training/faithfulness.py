@@ -128,9 +128,7 @@ class FaithfulnessMeter:
         rows += [self._at_random(features, part) for part in evidence for _ in range(draws)]
         scorer = self._pipeline.scorer
         states = scorer.encode(rows, [request.now] * len(rows), request.context.channel)
-        allowed = np.zeros((len(rows), len(self._pipeline.catalogue.ids(kind))), dtype=bool)
-        allowed[:, item] = True
-        scores = scorer.score(states, kind, allowed)[:, item].astype(np.float64)
+        scores = scorer.score_items(states, kind, np.array([item]))[:, 0].astype(np.float64)
         falls = scores[0] - scores[1:]
         count = len(evidence)
         others = falls[count:].reshape(count, draws).mean(axis=1)

@@ -4,11 +4,11 @@ A reason is given for a part of the customer's row only if leaving that part out
 than the part's size leads to expect; the strongest come first. How well this holds is measured: `recsys faithfulness`.
 """
 
-from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from recsys.config import BaseConfig
@@ -166,18 +166,17 @@ class Explainer:
         return ReasonCode.LOOKED_AT
 
 
-def falls_of(scores: ScoreArray, items: Sequence[int]) -> ScoreArray:
+def falls_of(whole: ScoreArray, without: ScoreArray) -> NDArray[np.float64]:
     """How much items' scores fall without each part of the row.
 
     Args:
-        scores: [1 + E, N]: of the whole customer, then of the customer without each of E parts of his row.
-        items: the positions of K items.
+        whole: [K]: of the whole customer.
+        without: [E, K]: of the customer without each of E parts of his row.
 
     Returns:
         [K, E].
     """
-    chosen = scores[:, list(items)].astype(np.float64)
-    return np.asarray((chosen[:1] - chosen[1:]).T)
+    return np.asarray(whole[:, None].astype(np.float64) - without.T)
 
 
 def _general(code: ReasonCode, language: str) -> Reason:

@@ -231,9 +231,7 @@ class DecisionPipeline:
         places = places if top is None else places.below(top)
         shown[product_of[places.items]] = True
         with scene.watch(Stage.EXPLANATION):
-            if scene.states is not None:
-                scores = self._with_ablations(scene.states, scores, kind, places.items)
-            items = self._items(kind, places, scene, scores)
+            items = self._items(kind, places, scene, scores[0])
         if boost is not None:
             items[0] = self._as_boosted(items[0], boost, scene)
         removals = outcome.removals(0, candidates)
@@ -255,14 +253,6 @@ class DecisionPipeline:
         explorable = self.policy.explorable(self.catalogue.products)[product_of]
         return explorer.fill(scores, allowed, explorable, product_of, limit)
 
-    def _with_ablations(self, states: States, scores: ScoreArray, kind: Kind, chosen: IntArray) -> ScoreArray:
-        """[1 + E, N]: the customer's scores, and below them what the chosen items score without each evidence."""
-        shown = np.zeros((len(states) - 1, scores.shape[1]), dtype=bool)
-        shown[:, chosen] = True
-        if not shown.any():
-            return scores
-        return np.concatenate([scores, self.scorer.score(states[1:], kind, shown)])
-
     def _items(self, kind: Kind, places: Places, scene: _Scene, scores: ScoreArray) -> list[RankedItem]:
         products, owners = self.catalogue.products.ids, self.catalogue.product_of(kind)
         ids, titles = self.catalogue.ids(kind), self.catalogue.titles(kind)
@@ -272,7 +262,7 @@ class DecisionPipeline:
                 product_id=products[int(owners[item])],
                 content_id=ids[item] if kind is Kind.CONTENTS else None,
                 title=titles[item],
-                score=float(scores[0, item]),
+                score=float(scores[item]),
                 reasons=reasons,
                 propensity=propensity,
             )
@@ -292,10 +282,13 @@ class DecisionPipeline:
         explainer, subject = self._explainer, scene.subject
         if scene.states is None:
             return [explainer.popular(scene.mode, scene.segment, subject.language) for _ in places.items]
-        items = places.items.tolist()
+        items = places.items
+        if not len(items):
+            return []
+        falls = falls_of(scores[items], self.scorer.score_items(scene.states[1:], kind, items))
         return [
-            explainer.explored(subject.language) if drawn else explainer.personal(subject, kind, item, falls)
-            for item, drawn, falls in zip(items, places.explored, falls_of(scores, items), strict=True)
+            explainer.explored(subject.language) if drawn else explainer.personal(subject, kind, item, fall)
+            for item, drawn, fall in zip(items.tolist(), places.explored, falls, strict=True)
         ]
 
     @staticmethod

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.policy.facts import BoolArray
+from recsys.policy.facts import BoolArray, IntArray
 from recsys.schema import Kind, Modality, ServingMode
 
 ScoreArray = NDArray[np.float32]
@@ -39,6 +39,9 @@ class Scorer(Protocol):
 
     def score(self, states: Any, kind: Kind, allowed: BoolArray | None = None) -> ScoreArray:
         """The scores of all items of a kind, [B, N]; what is not in `allowed` [B, N] need not be looked at closely."""
+
+    def score_items(self, states: Any, kind: Kind, items: IntArray) -> ScoreArray:
+        """[B, K]: of K items, what `score` says of them where nothing else is allowed: at the cost of K, not of N."""
 
     def popularity(self, segment: str | None, kind: Kind) -> ScoreArray:
         """[N]: the recent popularity in a segment, or overall where the segment is None or unknown."""

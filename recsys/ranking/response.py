@@ -63,6 +63,15 @@ class ResponseConfig(BaseConfig):
     """How the champion's ranking has a say in what follows a contact; None: it has none."""
 
 
+class Creatives(NamedTuple):
+    """C creatives."""
+
+    row: np.ndarray
+    """[C] int64: which of all."""
+    product: np.ndarray
+    """[C] int64: whose; -1 where that is not in the catalogue."""
+
+
 class ResponseModel:
     """Predicts responses to creatives."""
 
@@ -116,30 +125,32 @@ class ResponseModel:
         columns = [curve(chained[:, head], family) for head, curve in enumerate(self.calibrations)]
         return np.minimum.accumulate(np.stack(columns, axis=1), axis=1)
 
-    def reorder(self, asked: Asked, scores: np.ndarray, owner: np.ndarray, allowed: np.ndarray | None) -> np.ndarray:
+    def reorder(
+        self, asked: Asked, scores: np.ndarray, creatives: "Creatives", allowed: np.ndarray | None
+    ) -> np.ndarray:
         """[B, C] scores with the best creatives in the order of their log-odds of a click.
 
         Args:
             asked: B customers.
             scores: [B, C] float32 of the towers; `asked.tower` is not looked at.
-            owner: [C] product of each creative; -1 where it is not in the catalogue.
+            creatives: C of them.
             allowed: [B, C] bool: the only ones that will be looked at; None: all.
         """
+        owner = creatives.product
         among = np.broadcast_to(owner >= 0, scores.shape) if allowed is None else allowed & (owner >= 0)
         ranked = np.where(among, scores, -np.inf)
         count = min(self.config.candidates, ranked.shape[1])
         worst = np.partition(ranked, ranked.shape[1] - count, axis=1)[:, ranked.shape[1] - count, None]
-        customer, content = np.nonzero(among & (ranked >= worst))
-        exposed = Exposed(
-            customer, owner[content], content, _channel(asked)[customer], np.full(len(content), FIRST_PLACE, np.float32)
-        )
-        if not len(content):
+        customer, column = np.nonzero(among & (ranked >= worst))
+        if not len(column):
             return scores
+        place = np.full(len(column), FIRST_PLACE, np.float32)
+        exposed = Exposed(customer, owner[column], creatives.row[column], _channel(asked)[customer], place)
         logit = self.logits(asked, exposed, heads=1)[:, 0]
         floor = np.zeros(len(scores), np.float32)
         np.minimum.at(floor, customer, logit)
         out = scores - scores.max(axis=1, keepdims=True) + floor[:, None] - 1
-        out[customer, content] = logit
+        out[customer, column] = logit
         return np.asarray(out, np.float32)
 
 

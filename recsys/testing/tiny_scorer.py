@@ -15,7 +15,7 @@ from recsys.decisions.catalogue import Catalogue
 from recsys.decisions.pipeline import DecisionPipeline
 from recsys.decisions.scoring import ScoreArray
 from recsys.policy.engine import PolicyEngine
-from recsys.policy.facts import BoolArray
+from recsys.policy.facts import BoolArray, IntArray
 from recsys.policy.pack import load_pack
 from recsys.schema import Kind, Modality, PolicyName
 
@@ -86,6 +86,10 @@ class TinyScorer:
         if kind is Kind.PRODUCTS:
             return vectors
         return vectors[:, self._about] + np.tile(np.array([0, 0.01], dtype=np.float32), len(self.product_ids))
+
+    def score_items(self, vectors: ScoreArray, kind: Kind, items: IntArray) -> ScoreArray:
+        """[B, K]."""
+        return self.score(vectors, kind)[:, items]
 
     def popularity(self, segment: str | None, kind: Kind) -> ScoreArray:
         """[N]: the later a product is listed, the more popular; the segment's favourite category comes first."""

@@ -175,6 +175,10 @@ def test_creatives_are_reordered_among_those_allowed_only(
     if recommender.reorders(Kind.CONTENTS):
         best = np.where(allowed, scores, -np.inf).argmax(axis=1)
         assert (best != np.where(allowed, tower, -np.inf).argmax(axis=1)).any()
+    few = np.zeros_like(allowed)
+    few[:, [7, 3]] = True
+    alone = recommender.score_items(states, Kind.CONTENTS, np.array([7, 3]))
+    np.testing.assert_allclose(alone, recommender.score(states, Kind.CONTENTS, few)[:, [7, 3]], rtol=1e-4)
 
 
 def test_second_model_of_the_click_survives_the_file(

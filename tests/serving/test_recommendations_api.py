@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jwt
+import numpy as np
 import orjson
 import pytest
 
@@ -14,6 +15,7 @@ from recsys.policy.pack import load_pack
 from recsys.schema import PolicyName
 from recsys.testing.tiny_scorer import NOW, SEGMENT, TEXT, asks_for
 from serving.journal import SUFFIX
+from serving.ranked import unpack
 from serving.store.database import StoreError
 from serving.store.decisions import DecisionStore
 from serving.testing import SIGNING_KEY, Service, add_customer, bearer, token_of
@@ -189,9 +191,11 @@ def test_recommend_decision_is_logged_with_all_that_it_was_made_from(service: Se
             }
             assert (item["score"], item["propensity"]) == (shown["score"], 1.0)
             assert item["reasons"] == [reason["code"] for reason in shown["reasons"]]
-    rules = [record["rule_ids"][rule] if rule >= 0 else None for rule in payload["candidates"]["home"]["rule"]]
+    removing, scores = unpack(payload["candidates"]["home"])
+    rules = [record["rule_ids"][rule] if rule >= 0 else None for rule in removing]
     assert rules[9] == "LIFE_PAUSED"
-    assert len(payload["candidates"]["home"]["scores"]) == len(rules) == 12
+    assert len(scores) == len(rules) == 12
+    assert [np.isnan(score) for score in scores] == [rule is not None for rule in rules]
     assert payload["request"]["placements"] == BOTH
     assert payload["facts"]["facts"]["risk_level"] == "C3"
     assert DecisionStore(service.store).read_features(row.features_digest or "") == {SEGMENT: "young"}

@@ -8,6 +8,7 @@ import orjson
 from recsys.schema import Kind
 from serving.decision_log import DecisionLog
 from serving.loading import ServedModel
+from serving.ranked import unpack
 from serving.store.database import Store
 from serving.store.decisions import DecisionStore, LoggedDecision
 
@@ -65,7 +66,7 @@ def _trace(found: LoggedDecision, model: ServedModel) -> Trace:
     same = record["versions"]["catalogue"] == model.catalogue_version
     placements = []
     for place in record["placements"]:
-        rules = payload["candidates"][place["name"]]["rule"]
+        rules = unpack(payload["candidates"][place["name"]])[0].tolist()
         of_rule = _items_by_rule(rules, record["rule_ids"], Kind(place["kind"]), model) if same else {}
         removed = [_removed(rule, count, of_rule.get(rule, []), model) for rule, count in place["removals"].items()]
         removed.sort(key=lambda one: (-one.times, one.rule))
