@@ -95,9 +95,9 @@ def _copies(rows: pl.LazyFrame, count: int) -> pl.LazyFrame:
     return rows.join(pl.LazyFrame({_COPY: range(count)}), how="cross")
 
 
-def _renamed(column: str, copy: pl.Expr) -> pl.Expr:
+def _renamed(column: str, copy: pl.Expr, mark: str = "-") -> pl.Expr:
     """The id in its copy; that of the first copy is the simulated one."""
-    return pl.when(copy == 0).then(pl.col(column)).otherwise(pl.concat_str([pl.col(column), pl.lit("-"), copy]))
+    return pl.when(copy == 0).then(pl.col(column)).otherwise(pl.concat_str([pl.col(column), pl.lit(mark), copy]))
 
 
 def _products(rows: pl.LazyFrame, wanted: int) -> pl.LazyFrame:
@@ -109,7 +109,10 @@ def _products(rows: pl.LazyFrame, wanted: int) -> pl.LazyFrame:
 def _contents(rows: pl.LazyFrame, products: pl.DataFrame, wanted: int) -> pl.LazyFrame:
     copied = _copies(rows, int(products[_COPY].max() or 0) + 1)  # type: ignore[arg-type]
     named = copied.with_columns(_renamed(name, pl.col(_COPY)) for name in (PRODUCT_ID, CONTENT_ID, "headline"))
-    own = named.filter(pl.col(PRODUCT_ID).is_in(products[PRODUCT_ID].to_list()))
+    own = named.filter(pl.col(PRODUCT_ID).is_in(products[PRODUCT_ID].to_list())).drop(_COPY)
+    there = own.select(pl.col(CONTENT_ID).n_unique()).collect().item()
+    own = _copies(own, -(-wanted // there))  # a product may need more creatives than were simulated of it
+    own = own.with_columns(_renamed(name, pl.col(_COPY), "~") for name in (CONTENT_ID, "headline"))
     # as many of each product as there is room for: the first of all, then the second of all, ...
     ids = own.select(PRODUCT_ID, CONTENT_ID).unique()
     ranked = ids.with_columns(pl.col(CONTENT_ID).rank("ordinal").over(PRODUCT_ID).alias("nth"))

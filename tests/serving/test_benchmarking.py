@@ -54,6 +54,14 @@ def test_bank_copies_of_customers_differ_in_what_they_had_and_not_in_how_much(ba
     assert (named["product_id"] == named["product_id_right"]).all()
 
 
+def test_bank_repeats_creatives_where_more_are_wanted_than_were_simulated(tmp_path: Path) -> None:
+    write_bank(tmp_path / "bank", BankSize(customers=100, products=10, contents=500, days=28))
+    contents = pl.read_parquet(tmp_path / "bank" / "contents.parquet")
+    assert contents["content_id"].n_unique() == 500
+    assert set(contents.unique("content_id").group_by("product_id").len()["len"]) <= set(range(30, 71))
+    assert validate(tmp_path / "bank").findings == []
+
+
 @contextmanager
 def answering(seconds: float, shed_above: int) -> Iterator[int]:
     """A server that takes so long for each answer, and says 429 to what is more than it takes at once."""

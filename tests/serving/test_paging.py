@@ -1,5 +1,6 @@
 """Paging through one decision: no repeats, nothing that may not be shown now, no cursor but one's own."""
 
+from functools import partial
 from typing import Any
 
 import orjson
@@ -7,6 +8,7 @@ import pytest
 
 from recsys.errors import RecsysError
 from serving.loading import ServedModel
+from serving.ranked import pack
 from serving.replay import Replayer
 from serving.store.decisions import DecisionStore
 from serving.testing import Service, bearer, event, token_of
@@ -51,6 +53,15 @@ def test_pages_are_the_whole_ranking_without_repeats(service: Service) -> None:
     assert [product for one in pages for product in one] == products(whole)
     assert {len(one) for one in pages[:-1]} == {2}
     assert [product for one in walk(service, answer, limit=3) for product in one] == products(whole)
+
+
+def test_pages_end_with_what_the_log_keeps_of_a_large_ranking(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = service.ask("anna", token_of("anna"), placements=[{**PLACES[0], "limit": 50}]).json()["placements"][0]
+    monkeypatch.setattr("serving.recording.pack", partial(pack, most=5))
+    answer = service.ask("anna", token_of("anna"), placements=PLACES[:1]).json()
+    assert [product for one in walk(service, answer) for product in one] == products(whole)[:5]
 
 
 def test_page_has_ranks_reasons_tokens_and_a_decision_of_its_own(service: Service) -> None:
