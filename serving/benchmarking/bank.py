@@ -112,7 +112,7 @@ def _contents(rows: pl.LazyFrame, products: pl.DataFrame, wanted: int) -> pl.Laz
     own = named.filter(pl.col(PRODUCT_ID).is_in(products[PRODUCT_ID].to_list())).drop(_COPY)
     there = own.select(pl.col(CONTENT_ID).n_unique()).collect().item()
     own = _copies(own, -(-wanted // there))  # a product may need more creatives than were simulated of it
-    own = own.with_columns(_renamed(name, pl.col(_COPY), "~") for name in (CONTENT_ID, "headline"))
+    own = own.with_columns(_renamed(CONTENT_ID, pl.col(_COPY), "~"))
     # as many of each product as there is room for: the first of all, then the second of all, ...
     ids = own.select(PRODUCT_ID, CONTENT_ID).unique()
     ranked = ids.with_columns(pl.col(CONTENT_ID).rank("ordinal").over(PRODUCT_ID).alias("nth"))

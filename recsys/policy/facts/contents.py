@@ -1,6 +1,7 @@
 """The contents (marketing creatives) as the rules see them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Self
 
 import numpy as np
@@ -72,3 +73,34 @@ class ContentFacts:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def in_another_language(self, wanted: str) -> BoolArray:
+        """[C]: those whose language is known and is not the one that is wanted; none where none is."""
+        return _others(self._by_language, wanted) if wanted else self._none
+
+    def for_another_channel(self, channel: str) -> BoolArray:
+        """[C]: those that were made for one channel only, and not for this one."""
+        return _others(self._by_channel, channel)
+
+    @cached_property
+    def _by_language(self) -> dict[str, BoolArray]:
+        return _by_value(self.language)
+
+    @cached_property
+    def _by_channel(self) -> dict[str, BoolArray]:
+        return _by_value(self.channel)
+
+    @cached_property
+    def _none(self) -> BoolArray:
+        return np.zeros(len(self), dtype=bool)
+
+
+def _by_value(texts: TextArray) -> dict[str, BoolArray]:
+    """Which have each text; the empty one tells which have any. Comparing texts is slow, and there are few of them."""
+    found = {str(value): texts == value for value in np.unique(texts) if value}
+    return found | {"": texts != ""}
+
+
+def _others(by_value: dict[str, BoolArray], wanted: str) -> BoolArray:
+    mine = by_value.get(wanted)
+    return by_value[""] if mine is None or not wanted else by_value[""] & ~mine

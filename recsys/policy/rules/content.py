@@ -45,19 +45,9 @@ class ContentLocaleRule(Rule):
     def removes_contents(self, contents: ContentFacts, context: RuleContext) -> BoolArray | None:
         """[B, C], or [1, C] where the request names a locale."""
         asked = context.request.locale
-        if asked:  # anybody may ask for anything: none of it is kept
-            return _in_another_language(contents, primary(asked))[None]
-
-        def other(language: str) -> BoolArray:
-            return context.groups.once((self.id, contents, language), lambda: _in_another_language(contents, language))
-
-        languages = [primary(language) for language in context.customers.language]
-        return other(languages[0])[None] if len(languages) == 1 else np.stack([other(one) for one in languages])
-
-
-def _in_another_language(contents: ContentFacts, wanted: str) -> BoolArray:
-    """[C]: contents whose language is known and is not the one that is wanted."""
-    return (contents.language != wanted) & (contents.language != "") & bool(wanted)
+        wanted = [primary(language) for language in ([asked] if asked else context.customers.language)]
+        others = {language: contents.in_another_language(language) for language in set(wanted)}
+        return np.stack([others[language] for language in wanted])
 
 
 class PriceMismatchRule(Rule):

@@ -76,7 +76,7 @@ class ChannelRule(Rule):
         """[1, C]."""
         if context.channel is None:
             return None
-        return ((contents.channel != context.channel) & (contents.channel != ""))[None]
+        return contents.for_another_channel(context.channel)[None]
 
 
 class KycRule(Rule):
