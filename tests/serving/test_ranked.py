@@ -17,11 +17,11 @@ def through_json(rule: np.ndarray, scores: np.ndarray, most: int = MOST) -> tupl
 
 @given(st.data(), COUNT, st.integers(1, 70))
 def test_pack_keeps_every_rule_and_the_best_scores(data: st.DataObject, count: int, most: int) -> None:
-    rule = data.draw(arrays.arrays(np.int16, count, elements=st.integers(-1, 40)))
-    scores = data.draw(arrays.arrays(np.float32, count, elements=st.integers(-9, 9).map(float)))
+    rule = data.draw(arrays.arrays(np.int16, count, elements=st.integers(-1, data.draw(st.sampled_from([40, 400])))))
+    scores = data.draw(arrays.arrays(np.float32, count, elements=st.integers(-9, 9).map(float) | st.just(float("nan"))))
     rules, kept = through_json(rule, scores, most)
     np.testing.assert_array_equal(rules, rule)
-    best = sorted(np.flatnonzero(rule == -1), key=lambda place: (-scores[place], place))[:most]
+    best = sorted(np.flatnonzero(rule == -1), key=lambda place: (np.isnan(scores[place]), -scores[place], place))[:most]
     expected = np.full(count, np.nan, np.float32)
     expected[best] = scores[best]
     np.testing.assert_array_equal(kept, expected)
