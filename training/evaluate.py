@@ -16,14 +16,13 @@ from recsys.features.spec import FeatureManifest
 from recsys.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_mean
 from recsys.metrics.coverage import catalogue_coverage
 from recsys.metrics.ranking import RankingMetrics, top_k
-from recsys.modeling.encoding import GROUP_OF_VIEW
 from recsys.policy.engine import PolicyEngine
 from recsys.policy.registry import pack_in_force
 from recsys.recommender import Recommender
 from recsys.retrieval.popularity import PopularityConfig
-from recsys.schema import Modality
 from training.config import EvaluationConfig
 from training.dataset import Catalogue, load_catalogue, load_parts
+from training.missing import without
 from training.queries import Queries, QueryBuilder
 from training.scoring import (
     fit_popularity,
@@ -213,12 +212,3 @@ def _modalities(
 
 def _paired(more: np.ndarray, less: np.ndarray, config: EvaluationConfig) -> dict[str, float]:
     return interval_json(bootstrap_difference(more, less, config.bootstrap_samples))
-
-
-def without(queries: Queries, *modalities: Modality) -> Queries:
-    """The same questions with these modalities missing."""
-    views = {view for view, group in GROUP_OF_VIEW.items() if group in modalities}
-    if Modality.HISTORY in modalities:
-        views.add("customer_history")
-    gone = [name for name in queries.columns.columns if name.split("__")[0] in views]
-    return Queries(**{**vars(queries), "columns": queries.columns.drop(gone)})

@@ -1,6 +1,6 @@
 """Fits the model of interest on questions about earlier times and on those whose answers are known by now."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -59,10 +59,13 @@ class InterestFitter:
             for start in range(0, len(queries), _AT_ONCE)
         ]
 
-    def fit(self, examples: list[Example], items: ItemTables, threads: int) -> Interest | None:
-        """The model; None where there are too few questions."""
+    def fit(
+        self, examples: list[Example], items: ItemTables, threads: int, more: Sequence[Example] = ()
+    ) -> Interest | None:
+        """The model; None where there are too few questions, without those that are asked once `more`."""
         if sum(len(np.unique(example.rows.query)) for example in examples) < self._recipe.fewest:
             return None
+        examples = [*examples, *more]
         rows = RankingRows(
             np.concatenate([example.rows.features for example in examples]),
             np.concatenate([example.rows.label for example in examples]),

@@ -56,6 +56,9 @@ class RankingConfig(BaseConfig):
     candidates: CandidateConfig = CandidateConfig()
     tables: TablesConfig = TablesConfig()
     interest: InterestRecipe = InterestRecipe()
+    one_missing: float = Field(default=0.1, ge=0, le=1)
+    """Share of the questions that are learned from once more with one modality missing: trees that never saw it missing
+    would not know what to do then."""
     cold: ColdRecipe = ColdRecipe()
     response: ResponseRecipe = ResponseRecipe()
     rankers: tuple[BoostedConfig, ...] = (BoostedConfig(), BoostedConfig(objective="lambdarank"))

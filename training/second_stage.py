@@ -5,7 +5,7 @@ features of just before, is what the boosted ranker learns from. Which ranker, a
 cross-validation over customers, and the towers alone are one of the choices.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +31,7 @@ from training.interest import InterestFitter
 from training.item_tables import fit_tables
 from training.labels import teachers
 from training.loop import loop_threads
+from training.missing import drawn_without
 from training.packing import BundlePacker
 from training.queries import Queries
 from training.scoring import metrics_of, query_instant, read_queries
@@ -70,6 +71,16 @@ class Answers:
     names: tuple[str, ...]
     tower: np.ndarray
     """[Q, P] float32."""
+    lacking: "Lacking | None" = None
+    """Some of the questions once more, each with one modality missing."""
+
+    def learned(self, questions: np.ndarray) -> RankingRows:
+        """What some questions teach, [Q] bool: the rows of `rows`, then those of `lacking`."""
+        mine = self.rows.take(questions[self.rows.query])
+        if self.lacking is None:
+            return mine
+        more = self.lacking.rows.take(questions[self.lacking.question])
+        return RankingRows(*(np.concatenate(values) for values in zip(mine, more, strict=True)))
 
     def dense(self, scores: np.ndarray) -> np.ndarray:
         """[E] scores of the pairs to [Q, P], -inf elsewhere."""
@@ -80,6 +91,28 @@ class Answers:
     def mean_ndcg(self, scores: np.ndarray, k: int) -> float:
         """Of [Q, P] scores."""
         return float(metrics_of(scores, self.queries, k).ndcg.mean())
+
+
+class Lacking(NamedTuple):
+    """Questions that lack a modality, with the features of their candidates."""
+
+    rows: RankingRows
+    """Their numbers follow those of the whole questions."""
+    question: np.ndarray
+    """[E] int64: of which question each row is."""
+
+
+def _numbered(parts: list[tuple[np.ndarray, Answers]], first: int) -> Lacking | None:
+    """`parts` are which questions there are, and what there is of them; the new numbers begin at `first`."""
+    if not parts:
+        return None
+    starts = first + np.cumsum([0, *(len(which) for which, _ in parts)])
+    rows = [
+        part.rows._replace(query=part.rows.query + start)
+        for (_, part), start in zip(parts, starts[:-1].tolist(), strict=True)
+    ]
+    question = [which[part.rows.query] for which, part in parts]
+    return Lacking(RankingRows(*map(np.concatenate, zip(*rows, strict=True))), np.concatenate(question))
 
 
 class SecondStage:
@@ -166,16 +199,31 @@ class SecondStage:
         catalogue, loop = self._split.catalogue, self._config.loop
         reader = ModelReader(prepared.inputs, catalogue.product_ids, catalogue.content_ids)
         fitter = InterestFitter(prepared, reader, self._ranking.interest, loop.seed)
-        return fitter.fit(fitter.examples([*self._before, *answered], tables), tables, loop_threads(loop))
+        asked = [*self._before, *answered]
+        lacking = [some for queries in asked for _, some in self._lacking(queries)]
+        examples = (fitter.examples(questions, tables) for questions in (asked, lacking))
+        return fitter.fit(next(examples), tables, loop_threads(loop), next(examples))
+
+    def _lacking(self, queries: Queries) -> list[tuple[np.ndarray, Queries]]:
+        """Some of the questions, by the modality that is missing in them."""
+        modalities = self._first.model.customers.modalities
+        return drawn_without(queries, modalities, self._ranking.one_missing, self._config.loop.seed)
 
     def _answers(self, keep: tuple[Part, ...], queries: Queries, answered: list[Queries]) -> Answers:
         """The candidates of the questions with their features and labels; simple sources learn from `keep`."""
         recommender = Recommender(self._pack(queries))
+        tables = self._tables(keep, self._split.catalogue, self._first.prepared)
+        interest = self._interest(self._first.prepared, answered, tables)
+        answers = self._examined(queries, recommender, tables, interest)
+        lacking = [(rows, self._examined(some, recommender, tables, interest)) for rows, some in self._lacking(queries)]
+        return replace(answers, lacking=_numbered(lacking, len(queries)))
+
+    def _examined(
+        self, queries: Queries, recommender: Recommender, tables: ItemTables, interest: Interest | None
+    ) -> Answers:
         rows = read_queries(recommender.reader, queries)
         tower = recommender.tower_scores(recommender.encode_rows(rows), Kind.PRODUCTS)
         asked = Asked(rows.history, rows.now, tower, rows.columns)
-        tables = self._tables(keep, self._split.catalogue, self._first.prepared)
-        interest = self._interest(self._first.prepared, answered, tables)
         inputs = self._first.prepared.inputs
         builder = FeatureBuilder(tables, inputs.event_types, numeric_names(inputs.products))
         names: tuple[str, ...] = ()
@@ -217,9 +265,7 @@ class SecondStage:
         fold = np.random.default_rng(seed).permutation(len(answers.queries)) % self._ranking.folds
         of_row = fold[answers.rows.query]
         for held_out in range(self._ranking.folds):
-            model = BoostedRanker.fit(
-                answers.rows.take(of_row != held_out), ranker, seed, loop_threads(self._config.loop)
-            )
+            model = BoostedRanker.fit(answers.learned(fold != held_out), ranker, seed, loop_threads(self._config.loop))
             asked = of_row == held_out
             for number in numbers:
                 scores[number][asked] = model.predict(answers.rows.features[asked], number)
@@ -236,11 +282,12 @@ class SecondStage:
         """The bundle with the chosen ranker, fitted on the known answers."""
         chosen, inputs = self.chosen, self._first.prepared.inputs
         assert chosen.ranker is not None  # noqa: S101 - asked before
-        starts = np.cumsum([0, *(len(part.queries) for part in known)])
+        learned = [part.learned(np.ones(len(part.queries), bool)) for part in known]
+        starts = np.cumsum([0, *(int(part.query.max()) + 1 for part in learned)])
         rows = RankingRows(
-            np.concatenate([part.rows.features for part in known]),
-            np.concatenate([part.rows.label for part in known]),
-            np.concatenate([part.rows.query + start for part, start in zip(known, starts[:-1], strict=True)]),
+            np.concatenate([part.features for part in learned]),
+            np.concatenate([part.label for part in learned]),
+            np.concatenate([part.query + start for part, start in zip(learned, starts[:-1], strict=True)]),
         )
         ranker = chosen.ranker.model_copy(update={"rounds": chosen.rounds})
         model = BoostedRanker.fit(rows, ranker, self._config.loop.seed, loop_threads(self._config.loop))
