@@ -4,7 +4,7 @@ import numpy as np
 
 from recsys.campaigns.source import Contacts
 from recsys.decisions.scoring import Understanding
-from recsys.ranking.groups import best_of_groups
+from recsys.modeling.groups import best_of_groups
 from recsys.ranking.heads import HEADS
 from recsys.ranking.response import FIRST_PLACE
 from recsys.ranking.response_features import Exposed
@@ -63,10 +63,9 @@ class Responses:
 
     def _asked(self, contacts: Contacts) -> tuple[CustomerStates, Exposed]:
         """What the model is asked, of customers whom it knows."""
-        assert self._known.states is not None  # noqa: S101 - there are contacts of customers who are known
         numbers = np.array([self._recommender.reader.channel_index(name) for name in contacts.channels], np.int64)
         count = len(contacts.row)
-        return self._known.states, Exposed(
+        return self._known.states, Exposed(  # type: ignore[return-value]
             self._place[contacts.row],
             self._owner[contacts.content],
             contacts.content,

@@ -11,8 +11,8 @@ from recsys.campaigns.brief import ENGINE, Brief, BriefError
 from recsys.campaigns.holdouts import draws
 from recsys.campaigns.source import Contacts, History, RuleSource, Scores
 from recsys.campaigns.valuation import Valued, added_conversions
+from recsys.modeling.groups import best_of_groups
 from recsys.policy.facts import BoolArray, ContentFacts, primary
-from recsys.ranking.groups import best_of_groups
 from recsys.schema import CONTENT_ID, CUSTOMER_ID, PRODUCT_ID
 
 SPARE_OPTIONS: Final = 2

@@ -30,7 +30,8 @@ class Contacts(NamedTuple):
 
     def take(self, which: np.ndarray) -> "Contacts":
         """Some of them, [m] int64 or [n] bool."""
-        return Contacts(*(values[which] for values in self[:4]), self.channels)
+        row, content, channel, group = (values[which] for values in self[:4])
+        return Contacts(row, content, channel, group, self.channels)
 
 
 class Responder(Protocol):

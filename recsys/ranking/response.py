@@ -11,13 +11,13 @@ import numpy as np
 from pydantic import Field
 
 from recsys.config import BaseConfig
+from recsys.modeling.groups import best_of_groups
 from recsys.ranking.blend import Blend
 from recsys.ranking.blocks import in_blocks
 from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.calibrators import Calibration, Method
 from recsys.ranking.features import Asked, FeatureBuilder
 from recsys.ranking.forest import Forest, Parts
-from recsys.ranking.groups import best_of_groups
 from recsys.ranking.heads import HEADS, BoostedHeads, Heads, NetworkConfig
 from recsys.ranking.response_features import POSITION, Exposed, ResponseTables, exposure_parts, response_features
 
