@@ -1,13 +1,17 @@
 """The base of all configs: frozen, typed, bounded, unknown keys refused; and how one is read from YAML."""
 
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from recsys.errors import ConfigError
+
+_PREFIX: Final = "Value error, "
+"""What pydantic puts before the words of a validator."""
 
 
 class BaseConfig(BaseModel):
@@ -30,7 +34,7 @@ class BaseConfig(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigError(source, describe_validation_error(error)) from error
+            raise ConfigError(source, describe_validation_error(error, tuple(cls.model_fields))) from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -84,14 +88,30 @@ def apply_overrides(values: dict[str, Any], overrides: list[str]) -> dict[str, A
     return result
 
 
-def describe_validation_error(error: ValidationError) -> str:
-    """One line a finding: the key's path, what is wrong, and the value given."""
-    return "; ".join(describe_finding(item) for item in error.errors())
+def describe_validation_error(error: ValidationError, known: tuple[str, ...] = ()) -> str:
+    """One line a finding: the key's path, what is wrong, and the value given; `known` are the keys of the whole."""
+    return "; ".join(describe_finding(item, known) for item in error.errors())
 
 
-def describe_finding(item: ErrorDetails) -> str:
-    """One of pydantic's findings: the key's path, what is wrong, and the value given."""
-    where = ".".join(str(part) for part in item["loc"]) or "the file"
-    given = "" if item["type"] in {"missing", "extra_forbidden"} else f" (given: {item['input']!r})"
-    message = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
-    return f"{where}: {message}{given}"
+def describe_finding(item: ErrorDetails, known: tuple[str, ...] = ()) -> str:
+    """One of pydantic's findings: the key's path, what is wrong, and the value given.
+
+    What is said of the whole names its place itself, and what was given is shown only where it is one value: a whole
+    file would hide the message, and may hold what is not to be shown.
+    """
+    where, message = ".".join(str(part) for part in item["loc"]), item["msg"].removeprefix(_PREFIX)
+    if item["type"] == "extra_forbidden":
+        return f"{where}: unknown key{_remedy(where, known)}"
+    single = item["loc"] and item["type"] != "missing" and not isinstance(item["input"], dict | list | tuple)
+    given = f" (given: {item['input']!r})" if single else ""
+    if where:
+        return f"{where}: {message}{given}"
+    return message if item["type"] == "value_error" else f"the file: {message}"
+
+
+def _remedy(name: str, known: tuple[str, ...]) -> str:
+    """Of an unknown key: what it may have been meant to be, or what there is."""
+    if not known or "." in name:
+        return ": leave it out"
+    near = get_close_matches(name, known, 1, cutoff=0.75)
+    return f": did you mean `{near[0]}`?" if near else f": leave it out; there are {', '.join(known)}"

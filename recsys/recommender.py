@@ -198,6 +198,21 @@ class Recommender:
         """
         return self._response.logits(self._asked(states), exposed)
 
+    def choose_creatives(
+        self, states: CustomerStates, exposed: Exposed, group: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Of each group of E exposures the likeliest to be clicked, [m] int64, and what `response_logits` says of it.
+
+        Args:
+            states: B customers.
+            exposed: E creatives in their places.
+            group: [E] int64, rising; a group is one customer's.
+
+        Raises:
+            ModelError: the model has learned from no exposures.
+        """
+        return self._response.choose(self._asked(states), exposed, group)
+
     def chances(
         self, states: CustomerStates, exposed: Exposed, logits: np.ndarray, ranked: np.ndarray | None = None
     ) -> np.ndarray:

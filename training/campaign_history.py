@@ -83,7 +83,9 @@ class ContactLog:
         self._as_of = as_of
         sample = sample_customers(dataset, most, seed)
         self.customers = len(sample)
-        events = dataset.scan(Table.EVENTS).filter(pl.col(EVENT_TIMESTAMP) <= as_of)
+        # before the join, which would hold the texts of the whole log
+        theirs = pl.col(CUSTOMER_ID).is_in(sample[CUSTOMER_ID].implode())
+        events = dataset.scan(Table.EVENTS).filter(pl.col(EVENT_TIMESTAMP) <= as_of, theirs)
         events = name_products(dataset, events.join(sample.lazy(), on=CUSTOMER_ID)).drop_nulls(PRODUCT_ID)
         if "channel" not in dataset.columns(Table.EVENTS):
             events = events.with_columns(pl.lit(None, pl.String).alias("channel"))

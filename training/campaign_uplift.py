@@ -23,11 +23,12 @@ MOST_REQUESTS: Final = 20_000
 _VALIDATION: Final = 0.3
 """Share of the history, its end, on which learners are compared."""
 _NEEDED: Final = ("request_id", "propensity", "channel", "arm")
+_READ: Final = (CUSTOMER_ID, EVENT_TIMESTAMP, EVENT_TYPE, PRODUCT_ID, *_NEEDED)
 
 
 def learn_uplift(dataset: Dataset, as_of: datetime, credit: CreditPolicy, seed: int = 0) -> Uplift:
     """Compares learners of uplift with propensity; see `recsys.campaigns.uplift.choose`."""
-    missing = [name for name in _NEEDED if name not in dataset.columns(Table.EVENTS)]
+    missing = [name for name in (PRODUCT_ID, *_NEEDED) if name not in dataset.columns(Table.EVENTS)]
     if missing:
         why = f"the history has no randomised contacts: its events have no {', '.join(missing)}"
         return Uplift("propensity", why, "propensity", {}, None)
@@ -84,8 +85,9 @@ class _Learning:
         return self._choice.predict(rows.with_columns(pl.col(self._choice.features).cast(pl.Float64)))
 
     def _events_of(self, customers: pl.Series) -> pl.DataFrame:
-        log = self._dataset.scan(Table.EVENTS).filter(pl.col(EVENT_TIMESTAMP) <= self._as_of)
-        mine = log.join(pl.LazyFrame({CUSTOMER_ID: customers}), on=CUSTOMER_ID, how="semi")
+        log = self._dataset.scan(Table.EVENTS).select(_READ).filter(pl.col(EVENT_TIMESTAMP) <= self._as_of)
+        # no join: of a filter's columns the reader keeps no page longer than it needs, and few rows are left of many
+        mine = log.filter(pl.col(CUSTOMER_ID).is_in(customers.implode()))
         return Consent(self._dataset).keep_now(mine, Purpose.PROFILING).collect(engine="streaming")
 
 

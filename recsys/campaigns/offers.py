@@ -9,8 +9,9 @@ import polars as pl
 
 from recsys.campaigns.brief import ENGINE, Brief, BriefError
 from recsys.campaigns.holdouts import draws
-from recsys.campaigns.source import History, RuleSource, Scores
-from recsys.campaigns.valuation import Pairs, added_conversions
+from recsys.campaigns.source import Contacts, History, RuleSource, Scores
+from recsys.campaigns.valuation import Valued, added_conversions
+from recsys.modeling.groups import best_of_groups
 from recsys.policy.facts import BoolArray, ContentFacts, primary
 from recsys.schema import CONTENT_ID, CUSTOMER_ID, PRODUCT_ID
 
@@ -28,7 +29,7 @@ class Offer(NamedTuple):
     cost: float
     facts: ContentFacts
     rows: np.ndarray
-    """[c] int64: where the creatives are among all contents."""
+    """[c] int64: where the creatives are among all contents; those of a product together, in the catalogue's order."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Offers:
             own = usable
             if "channel" in usable.columns:
                 own = usable.filter(pl.col("channel").is_null() | (pl.col("channel") == channel))
+            own = own[np.argsort(source.products.positions(own[PRODUCT_ID].to_list()), kind="stable")]
             facts = ContentFacts.from_frame(own.drop("row"), source.products)
             offers.append(Offer(entry.channel, entry.cost_per_contact, facts, own["row"].to_numpy().astype(np.int64)))
         if not any(len(offer.rows) for offer in offers):
@@ -73,16 +75,38 @@ class Offers:
 
     def options(self, customers: "Reachable", scores: Scores, history: History, brief: Brief) -> pl.DataFrame:
         """The options of B customers: the columns of the allocator, and probability and language."""
-        frames = [self._of_channel(offer, customers, scores, history, brief) for offer in self.channels]
-        return pl.concat([frame for frame in frames if frame is not None]).sort(
+        offers = [offer for offer in self.channels if len(offer.rows)]
+        shorts = [self._short_list(offer, customers, scores, history, brief) for offer in offers]
+        look = _best_creatives(offers, [short.among for short in shorts], scores)
+        chance = np.empty(len(look.contacts.row))
+        for number, short in enumerate(shorts):
+            here = look.contacts.channel == number
+            chance[here] = short.chance[look.contacts.row[here], short.owner[look.creative[here]]]
+        product = np.concatenate([offer.facts.product for offer in offers])[look.column]
+        valued = Valued(
+            look.contacts,
+            np.array(customers.ids, dtype=object)[look.contacts.row].tolist(),
+            np.array(customers.source.products.ids, dtype=object)[product].tolist(),
+            chance,
+            look.logits,
+        )
+        added = added_conversions(valued, scores, history)
+        worth = added * self.margins[product] - np.array([offer.cost for offer in offers])[look.contacts.channel]
+        frames, most = [], brief.limits.per_customer + SPARE_OPTIONS
+        for number, offer in enumerate(offers):
+            here = np.flatnonzero(look.contacts.channel == number)
+            best, rank = _best_of_rows(look.contacts.row[here], worth[here], most)
+            kept = here[best]
+            numbers = added[kept], worth[kept], chance[kept], rank
+            frames.append(self._frame(offer, customers, (look.contacts.row[kept], look.creative[kept]), numbers))
+        return pl.concat(frames).sort(
             CUSTOMER_ID, "value", PRODUCT_ID, "channel", descending=[False, True, False, False]
         )
 
-    def _of_channel(
+    def _short_list(
         self, offer: Offer, customers: "Reachable", scores: Scores, history: History, brief: Brief
-    ) -> pl.DataFrame | None:
-        if not len(offer.rows):
-            return None
+    ) -> "ShortList":
+        """What is looked at closely on one channel."""
         allowed = customers.allowed[offer.channel]
         places, owner = np.unique(offer.facts.product, return_inverse=True)
         there = np.stack([allowed[:, owner == place].any(axis=1) for place in range(len(places))], axis=1)
@@ -90,37 +114,28 @@ class Offers:
         value = np.where(there, chance * self.margins[places], -np.inf)
         short = np.zeros(value.shape, dtype=bool)
         np.put_along_axis(short, _best(value, brief.limits.per_customer + SPARE_OPTIONS + WIDER), values=True, axis=1)
-        look = _best_creatives(offer, allowed & short[:, owner], owner, scores)
-        pairs = Pairs(
-            look.row,
-            offer.rows[look.creative],
-            np.array(customers.ids, dtype=object)[look.row].tolist(),
-            np.array(customers.source.products.ids, dtype=object)[places[look.place]].tolist(),
-            chance[look.row, look.place],
-            look.logits,
-        )
-        added = added_conversions(pairs, offer.channel, scores, history)
-        worth = added * self.margins[places[look.place]] - offer.cost
-        kept, rank = _best_of_rows(look.row, worth, brief.limits.per_customer + SPARE_OPTIONS)
-        return self._frame(offer, customers, look.take(kept), (added[kept], worth[kept], pairs.chance[kept], rank))
+        return ShortList(chance, owner, allowed & short[:, owner])
 
     @staticmethod
-    def _frame(offer: Offer, customers: "Reachable", look: "Look", numbers: tuple[np.ndarray, ...]) -> pl.DataFrame:
+    def _frame(
+        offer: Offer, customers: "Reachable", look: tuple[np.ndarray, np.ndarray], numbers: tuple[np.ndarray, ...]
+    ) -> pl.DataFrame:
+        """Of contacts on one channel: whose, and with which of the offer's creatives."""
         added, value, chance, rank = numbers
-        row, products = look.row, customers.source.products
-        product = offer.facts.product[look.creative]
+        (row, creative), products = look, customers.source.products
+        product = offer.facts.product[creative]
         ids = np.array(offer.facts.ids, dtype=object)
         names = np.array(products.ids, dtype=object)
         return pl.DataFrame(
             {
                 CUSTOMER_ID: pl.Series(np.array(customers.ids, dtype=object)[row], dtype=pl.String),
                 PRODUCT_ID: pl.Series(names[product], dtype=pl.String),
-                CONTENT_ID: pl.Series(ids[look.creative], dtype=pl.String),
+                CONTENT_ID: pl.Series(ids[creative], dtype=pl.String),
                 "channel": pl.Series([offer.channel], dtype=pl.String).new_from_index(0, len(row)),
                 "slot": pl.Series((customers.slot[row] + rank) % customers.slots[row], dtype=pl.Int32),
                 "category": pl.Series(products.category[product].astype(object), dtype=pl.String),
                 "segment": pl.Series(np.array(customers.segments, dtype=object)[row], dtype=pl.String),
-                "language": pl.Series(offer.facts.language[look.creative].astype(object), dtype=pl.String),
+                "language": pl.Series(offer.facts.language[creative].astype(object), dtype=pl.String),
                 "probability": chance,
                 "added": added,
                 "value": value,
@@ -129,43 +144,54 @@ class Offers:
         )
 
 
-class Look(NamedTuple):
-    """n contacts that are looked at closely, by customer."""
+class ShortList(NamedTuple):
+    """What is looked at closely of B customers on one channel: p products, c creatives."""
 
-    row: np.ndarray
-    """[n] int64, rising: which of the batch's customers."""
+    chance: np.ndarray
+    """[B, p] float64: of a response, by the curve."""
+    owner: np.ndarray
+    """[c] int64, rising: which of the p products each creative is about."""
+    among: BoolArray
+    """[B, c]"""
+
+
+class Look(NamedTuple):
+    """n contacts that were looked at closely, by customer."""
+
+    contacts: Contacts
+    column: np.ndarray
+    """[n] int64: which creative, of all channels' creatives in a row."""
     creative: np.ndarray
-    """[n] int64: which of the offer's creatives."""
-    place: np.ndarray
-    """[n] int64: which of the offer's products."""
+    """[n] int64: which of its channel's creatives."""
     logits: np.ndarray | None
     """[n, 3]: what the response model says; None: there is none."""
 
-    def take(self, which: np.ndarray) -> "Look":
-        """Some of them."""
-        return Look(*(None if values is None else values[which] for values in self))  # type: ignore[arg-type]
 
+def _best_creatives(offers: Sequence[Offer], among: Sequence[BoolArray], scores: Scores) -> Look:
+    """For each customer, channel and product, of the creatives `among` the one that the model likes best.
 
-def _best_creatives(offer: Offer, among: BoolArray, owner: np.ndarray, scores: Scores) -> Look:
-    """For each customer and product, of the creatives `among` [B, c], the one that the model likes best.
+    All channels are looked at together: what is known of a customer is worked out once.
 
     Args:
-        offer: the channel.
-        among: [B, c] bool.
-        owner: [c] int64: which of the offer's products each creative is about.
+        offers: the channels.
+        among: [B, c] of each channel.
         scores: what the champion says.
     """
-    row, creative = np.nonzero(among)
-    content = offer.rows[creative]
+    counts = [len(offer.rows) for offer in offers]
+    channel = np.repeat(np.arange(len(offers)), counts)
+    products = np.concatenate([offer.facts.product for offer in offers])
+    group = np.cumsum((np.diff(products, prepend=-1) != 0) | (np.diff(channel, prepend=-1) != 0))
+    row, column = np.nonzero(np.concatenate(among, axis=1))
+    content = np.concatenate([offer.rows for offer in offers])[column]
+    whose = row * (len(group) + 1) + group[column]
+    contacts = Contacts(row, content, channel[column], whose, tuple(offer.channel for offer in offers))
     liking = scores.contents[row, content]
-    logits = None if scores.respond is None else scores.respond.logits(row, content, offer.channel)
-    if scores.respond is not None and logits is not None and scores.respond.orders:
-        liking = np.where(np.isnan(logits[:, 0]), liking, logits[:, 0])
-    look = Look(row, creative, owner[creative], logits)
-    order = np.lexsort((-liking, look.place, row))
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = (np.diff(row[order]) != 0) | (np.diff(look.place[order]) != 0)
-    return look.take(order[first])
+    if scores.respond is None:
+        best, logits = best_of_groups(liking, contacts.group), None
+    else:
+        best, logits = scores.respond.choose(contacts, liking)
+    starts = np.cumsum([0, *counts])[:-1]
+    return Look(contacts.take(best), column[best], column[best] - starts[channel[column[best]]], logits)
 
 
 class Reachable(NamedTuple):

@@ -5,7 +5,7 @@ What is kept of a batch of customers is a few options each, so that memory does 
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -19,10 +19,12 @@ from recsys.campaigns.offers import Offers, Reachable, first_slots, in_app_chann
 from recsys.campaigns.slots import slot_times
 from recsys.campaigns.source import CustomerSource, History
 from recsys.campaigns.waterfall import Waterfall
-from recsys.schema import CUSTOMER_ID, PRODUCT_ID
+from recsys.schema import CONTENT_ID, CUSTOMER_ID, PRODUCT_ID
 
 _MOST_WORKERS: Final = 4
 """Each looks at a batch, which takes some 300 MB."""
+_FEW_NAMES: Final = (PRODUCT_ID, CONTENT_ID, "channel", "category", "segment", "language")
+"""Columns of the options whose few texts are kept once: a bank of a million customers has millions of options."""
 
 
 @dataclass
@@ -68,6 +70,7 @@ def plan_campaign(brief: Brief, source: CustomerSource, progress: Progress | Non
         )
     task = progress.add_task("allocating", total=1) if progress else None
     allocation = allocate(draft.options, brief.allocation_limits())
+    allocation = replace(allocation, assignments=allocation.assignments.cast(dict.fromkeys(_FEW_NAMES, pl.String)))
     if progress and task is not None:
         progress.advance(task)
     if allocation.assignments.is_empty():
@@ -101,7 +104,7 @@ def _walk(
         for reached, options, looked_at in pool.map(look, batches(audience)):
             draft.reach.add(reached)
             if options is not None:
-                found.append(options)
+                found.append(options.cast(dict.fromkeys(_FEW_NAMES, pl.Categorical)))
             if progress and task is not None:
                 progress.advance(task, looked_at)
     draft.options = pl.concat(found) if found else pl.DataFrame()
@@ -161,7 +164,7 @@ def _count_unchosen(draft: Draft, allocation: Allocation) -> None:
 def _price_of(column: str, prices: dict[str, float]) -> pl.Expr:
     if not prices:
         return pl.lit(0.0)
-    return pl.col(column).replace_strict(prices, default=0.0, return_dtype=pl.Float64)
+    return pl.col(column).cast(pl.String).replace_strict(prices, default=0.0, return_dtype=pl.Float64)
 
 
 def _by_kind(price: dict[str, float], kind: str) -> dict[str, float]:

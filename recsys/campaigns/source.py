@@ -15,17 +15,41 @@ from recsys.policy.engine import PolicyEngine
 from recsys.policy.facts import BoolArray, CustomerFacts, ProductFacts
 
 
+class Contacts(NamedTuple):
+    """n contacts that are thought of, by customer; of those of one group at most one will be made."""
+
+    row: np.ndarray
+    """[n] int64, rising: which of the B customers."""
+    content: np.ndarray
+    """[n] int64: which of all creatives."""
+    channel: np.ndarray
+    """[n] int64: which of `channels`."""
+    group: np.ndarray
+    """[n] int64, rising; a group is one customer's."""
+    channels: tuple[str, ...]
+
+    def take(self, which: np.ndarray) -> "Contacts":
+        """Some of them, [m] int64 or [n] bool."""
+        row, content, channel, group = (values[which] for values in self[:4])
+        return Contacts(row, content, channel, group, self.channels)
+
+
 class Responder(Protocol):
-    """A model of what follows from showing a creative once: [n] rows of customers, rising, and [n] of creatives."""
+    """A model of what follows from showing a creative once."""
 
-    @property
-    def orders(self) -> bool:
-        """Whether creatives are compared by it rather than by their scores."""
+    def choose(self, contacts: Contacts, liking: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of each group the contact with the best creative.
 
-    def logits(self, row: np.ndarray, content: np.ndarray, channel: str) -> np.ndarray:
-        """[n, 3] log-odds of a click, and of each outcome after it; NaN where nothing is known of the customer."""
+        Args:
+            contacts: n of B customers.
+            liking: [n] what the champion's scores say: the model may know better, and need not know the customer.
 
-    def chances(self, row: np.ndarray, content: np.ndarray, channel: str, logits: np.ndarray) -> np.ndarray:
+        Returns:
+            [m] int64, rising: which contacts; [m, 3] their log-odds of a click, and of each outcome after it, NaN where
+            nothing is known of the customer.
+        """
+
+    def chances(self, contacts: Contacts, logits: np.ndarray) -> np.ndarray:
         """[n, 3] calibrated probabilities of a click, an application and a conversion; NaN as above."""
 
 

@@ -11,18 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recsys.campaigns.source import History, Scores
+from recsys.campaigns.source import Contacts, History, Scores
 
 _CONVERSION = 2
 
 
-class Pairs(NamedTuple):
-    """n possible contacts on one channel, by customer."""
+class Valued(NamedTuple):
+    """n possible contacts with what is known of them."""
 
-    row: np.ndarray
-    """[n] int64, rising: which of the batch's customers."""
-    content: np.ndarray
-    """[n] int64: which of all creatives."""
+    contacts: Contacts
     customers: Sequence[str]
     """[n] ids."""
     products: Sequence[str]
@@ -33,15 +30,15 @@ class Pairs(NamedTuple):
     """[n, 3]: what the response model said of them; None: there is none."""
 
 
-def added_conversions(pairs: Pairs, channel: str, scores: Scores, history: History) -> np.ndarray:
+def added_conversions(valued: Valued, scores: Scores, history: History) -> np.ndarray:
     """[n] float64: what each contact is expected to add."""
-    by_curve = pairs.chance * effect_of(history) * history.worth
+    by_curve = valued.chance * effect_of(history) * history.worth
     if history.uplift is not None and history.uplift.predict is not None:
-        applications = history.uplift.predict(pairs.customers, pairs.products)
+        applications = history.uplift.predict(valued.customers, valued.products)
         return applications * history.conversions_per_application
-    if scores.respond is None or pairs.logits is None:
+    if scores.respond is None or valued.logits is None:
         return by_curve
-    follows = scores.respond.chances(pairs.row, pairs.content, channel, pairs.logits)[:, _CONVERSION]
+    follows = scores.respond.chances(valued.contacts, valued.logits)[:, _CONVERSION]
     return np.where(np.isnan(follows), by_curve, follows)
 
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -12,6 +12,9 @@ from rich.table import Table
 from recsys.campaigns.waterfall import WaterfallStep, masked
 from recsys.cli.campaign_content import rewritten
 from recsys.cli.terminal import JsonOption, console, emit, make_progress, plain
+
+_LIKELY: Final = 0.5
+"""A power below which a holdout more likely than not shows nothing."""
 
 
 def register(app: typer.Typer) -> None:
@@ -63,14 +66,21 @@ def plan(
 
 def print_plan(summary: dict[str, Any], out: Console) -> None:
     """The waterfall, what to expect, the limits that bind, the power of the holdout and the fairness alarms."""
+    from recsys.campaigns.brief import RESPONSES
+
     out.print(_waterfall(summary["waterfall"]))
     totals = summary["totals"]
+    budget = summary["brief"]["budget"]
+    how = "exact" if summary["allocation"] == "milp" else "by prices of the limits"
     lines = [
-        f"[bold]{totals['customers']:,} customers, {totals['contacts']:,} contacts[/bold], cost {totals['cost']:,.2f}, "
-        f"value {totals['value']:,.2f} (gap to the bound {summary['gap']:.2%}, {summary['allocation']})",
-        f"expected responses {_interval(totals['expected_responses'])}, "
-        f"of these incremental {_interval(totals['incremental_responses'])}",
-        f"[dim]{plain(summary['method'])}: {plain(summary['why'])}[/dim]",
+        f"[bold]{totals['customers']:,} customers, {totals['contacts']:,} contacts[/bold], "
+        f"cost {totals['cost']:,.2f} of a budget of {budget:,.2f}",
+        f"expected to add {totals['value']:,.2f} in value ({summary['gap']:.2%} less than any plan within the limits "
+        f"could; {how})",
+        f"expected responses ({RESPONSES[summary['brief']['objective']]}) {_interval(totals['expected_responses'])}, "
+        f"of these because of contact {_interval(totals['incremental_responses'])}",
+        f"customers are ranked by {plain(summary['method'])}:",
+        *(f"[dim]  - {plain(reason)}[/dim]" for reason in summary["why"].split("; ")),
         *_qini(summary["uplift"]),
         *rewritten(summary.get("rewrites")),
         *_constraints(summary["constraints"]),
@@ -98,8 +108,8 @@ def _constraints(constraints: list[dict[str, Any]]) -> list[str]:
     if not binding:
         return ["no limit binds: every customer who is worth his contact gets it"]
     return [
-        f"binding: {plain(entry['name'])} {entry['used']:,.6g} of {entry['limit']:,.6g}, one more is worth "
-        f"{entry['price']:,.4g}"
+        f"holds the plan back: {plain(entry['name'])}, {entry['used']:,.6g} of {entry['limit']:,.6g}; one "
+        f"more would add {entry['price']:,.4g} in value"
         for entry in binding
     ]
 
@@ -111,15 +121,20 @@ def _qini(uplift: dict[str, Any] | None) -> list[str]:
         f"  {name:<10} {1000 * one['mean']:8.3f}   {1000 * one['low']:8.3f} to {1000 * one['high']:8.3f}"
         for name, one in uplift["qini"].items()
     ]
-    return ["[dim]Qini on validation, applications in 1,000 contacts, 95 % interval:[/dim]", *rows]
+    heading = "how well each ranks on later contacts (Qini: applications gained in 1,000 contacts, 95 % interval)"
+    return [f"[dim]{heading}:[/dim]", *rows]
 
 
 def _power(power: dict[str, Any]) -> str:
-    text = f"holdout: {power['held_out']:,} beside {power['treated']:,}"
+    text = f"holdout: {power['held_out']:,} customers beside {power['treated']:,}"
     if power["detectable_lift"] is not None:
-        text += f"; a lift of {power['detectable_lift']:.2%} points is found with 80 % probability"
+        text += (
+            f"; a difference of {100 * power['detectable_lift']:.2f} percentage points is found with 80 % probability"
+        )
     if power["power"] is not None:
-        text += f"; the expected one, {power['expected_lift']:.2%} points, with {power['power']:.0%}"
+        text += f"; the expected one, {100 * power['expected_lift']:.2f} points, with {power['power']:.0%}"
+        if power["power"] < _LIKELY:
+            text += ": to show it, hold out more or ask for a wider audience"
     return text
 
 

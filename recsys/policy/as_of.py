@@ -118,14 +118,10 @@ def _near(rows: pl.DataFrame, ids: pl.DataFrame) -> pl.DataFrame:
 
 def _latest_rows(dataset: Dataset, asked: pl.DataFrame) -> pl.DataFrame:
     """Of each customer who was on file at his instant, what is kept of him."""
-    rows = dataset.scan(Table.CUSTOMERS).select(CUSTOMER_ID, EVENT_TIMESTAMP, *kept_columns(dataset))
-    return (
-        rows.join(_instants(asked), on=CUSTOMER_ID)
-        .filter(pl.col(EVENT_TIMESTAMP) <= pl.col(_INSTANT))
-        .sort(EVENT_TIMESTAMP)
-        .unique(CUSTOMER_ID, keep="last")
-        .collect(engine="streaming")
-    )
+    columns = (EVENT_TIMESTAMP, *kept_columns(dataset))
+    rows = dataset.scan(Table.CUSTOMERS).select(CUSTOMER_ID, *columns).join(_instants(asked), on=CUSTOMER_ID)
+    known = rows.filter(pl.col(EVENT_TIMESTAMP) <= pl.col(_INSTANT)).group_by(CUSTOMER_ID)
+    return known.agg(pl.col(columns).sort_by(EVENT_TIMESTAMP).last()).collect(engine="streaming")
 
 
 def taken_before(dataset: Dataset, instant: datetime) -> dict[str, int]:

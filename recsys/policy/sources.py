@@ -98,9 +98,8 @@ def latest_answers(consents: pl.LazyFrame) -> pl.LazyFrame:
     """The latest of the rows of a consents table for each customer, purpose and channel."""
     if "channel" not in consents.collect_schema().names():
         consents = consents.with_columns(pl.lit(None, pl.String).alias("channel"))
-    newest = pl.col(EVENT_TIMESTAMP) == pl.col(EVENT_TIMESTAMP).max()
-    granted = pl.col("granted").filter(newest).all()
-    return consents.group_by(ANSWER).agg(pl.col(EVENT_TIMESTAMP).max(), granted)
+    answers = consents.group_by(*ANSWER, EVENT_TIMESTAMP).agg(pl.col("granted").all()).group_by(ANSWER)
+    return answers.agg(pl.col(EVENT_TIMESTAMP).max(), pl.col("granted").max_by(EVENT_TIMESTAMP))
 
 
 def taken_rows(dataset: Dataset, until: datetime | None = None) -> pl.LazyFrame:

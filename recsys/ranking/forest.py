@@ -49,6 +49,10 @@ class Parts(NamedTuple):
         nothing, same = np.zeros((1, 0), np.float32), np.zeros(features.shape[1], np.int64)
         return cls(nothing, nothing, features, same, same)
 
+    def take(self, which: np.ndarray) -> "Parts":
+        """Some of the pairs, [m] int64, rising."""
+        return self._replace(pairs=self.pairs[:, which], customer=self.customer[which], product=self.product[which])
+
     def rows(self) -> np.ndarray:
         """[E, F] float32."""
         blocks = [self.customers[self.customer], self.products[self.product], self.pairs.T]

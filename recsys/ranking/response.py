@@ -4,12 +4,14 @@ It ranks creatives, and says in money's terms what a contact is worth. Probabili
 family. The place is an input, and while ranking the same for all.
 """
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from recsys.config import BaseConfig
+from recsys.modeling.groups import best_of_groups
 from recsys.ranking.blend import Blend
 from recsys.ranking.blocks import in_blocks
 from recsys.ranking.boosted import BoostedRanker
@@ -102,21 +104,45 @@ class ResponseModel:
         """[E, H] float32: the first heads' log-odds of each outcome, given the one before it."""
         found = np.empty((len(exposed.content), heads), np.float32)
 
-        def block(rows: slice) -> None:
-            first, last = np.searchsorted(exposed.customer, [rows.start, rows.stop])
-            some = Exposed(*(values[first:last] for values in exposed))
-            mine = some._replace(customer=some.customer - rows.start)
-            if last > first:
-                found[first:last] = self._logits(asked.take(rows), mine, heads)
+        def block(some: Asked, mine: Exposed, place: slice) -> None:
+            if self._lean is None:
+                found[place] = self.heads.predict(self.features(some, mine))[:, :heads]
+            else:
+                found[place] = self._lean.predict(self._parts(some, mine), range(heads))
 
-        in_blocks(len(asked.now), block)
+        _in_blocks(asked, exposed, block)
         return found
 
-    def _logits(self, asked: Asked, exposed: Exposed, heads: int) -> np.ndarray:
+    def choose(self, asked: Asked, exposed: Exposed, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of each group of exposures the one with the highest log-odds of a click: which, and `logits` of those alone.
+
+        Args:
+            asked: B customers.
+            exposed: E exposures of them.
+            group: [E] int64, rising; a group is one customer's.
+        """
         if self._lean is None:
-            return self.heads.predict(self.features(asked, exposed))[:, :heads]
+            logits = self.logits(asked, exposed)
+            best = best_of_groups(logits[:, 0], group)
+            return best, logits[best]
+        lean, found = self._lean, np.empty((len(group), len(HEADS)), np.float32)
+        chosen = np.zeros(len(group), bool)
+
+        def block(some: Asked, mine: Exposed, place: slice) -> None:
+            parts = self._parts(some, mine)
+            click = lean.predict(parts, range(1))
+            best = best_of_groups(click[:, 0], group[place])
+            chosen[place.start + best] = True
+            rest = lean.predict(parts.take(best), range(1, len(HEADS)))
+            found[place.start + best] = np.concatenate([click[best], rest], axis=1)
+
+        _in_blocks(asked, exposed, block)
+        return np.flatnonzero(chosen), found[chosen]
+
+    def _parts(self, asked: Asked, exposed: Exposed) -> Parts:
+        assert self._lean is not None  # noqa: S101 - asked before
         found = exposure_parts(self.tables, self._builder, asked, exposed, self._lean.reads)
-        return self._lean.predict(found.parts(self._lean.own), heads)
+        return found.parts(self._lean.own)
 
     def calibrated(self, logits: np.ndarray, product: np.ndarray) -> np.ndarray:
         """[E, 3] log-odds of the heads to probabilities of an exposure of the [E] products."""
@@ -200,17 +226,30 @@ class _Lean(NamedTuple):
             None if taste is None or second is None else (of_own, taste.average, second),
         )
 
-    def predict(self, parts: Parts, heads: int) -> np.ndarray:
-        """[E, H] float32 log-odds of the first heads."""
-        found = np.empty((len(parts.product), heads), np.float32)
-        for head, (forest, average) in enumerate(zip(self.forests[:heads], self.averages, strict=False)):
-            found[:, head] = average if forest is None else forest.predict(parts)
-        if self.taste is not None:
+    def predict(self, parts: Parts, heads: range) -> np.ndarray:
+        """[E, H] float32 log-odds of some heads."""
+        found = np.empty((len(parts.product), len(heads)), np.float32)
+        for column, head in enumerate(heads):
+            forest = self.forests[head]
+            found[:, column] = self.averages[head] if forest is None else forest.predict(parts)
+        if self.taste is not None and 0 in heads:
             weights, average, trees = self.taste
             weighted = np.flatnonzero(weights)
             start = parts.pairs[weighted].T @ weights[weighted]
             found[:, 0] = (found[:, 0] + (start + np.float32(average) + trees.predict(parts).astype(np.float32))) / 2
         return found
+
+
+def _in_blocks(asked: Asked, exposed: Exposed, block: Callable[[Asked, Exposed, slice], None]) -> None:
+    """Calls `block` with some customers, their exposures, and where those stand; nobody without any is asked about."""
+
+    def some(rows: slice) -> None:
+        first, last = np.searchsorted(exposed.customer, [rows.start, rows.stop])
+        mine = Exposed(*(values[first:last] for values in exposed))
+        if last > first:
+            block(asked.take(rows), mine._replace(customer=mine.customer - rows.start), slice(first, last))
+
+    in_blocks(len(asked.now), some)
 
 
 def fixed_place(names: tuple[str, ...], features: np.ndarray) -> np.ndarray:

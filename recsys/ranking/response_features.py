@@ -189,13 +189,14 @@ def exposure_parts(
         exposed: E exposures of them.
         wanted: the only names of the exposures' own columns that need to be there; None: all.
     """
-    pairs = Pairs(exposed.customer, exposed.product)
+    pairs, place = _distinct(exposed, len(tables.items))
     looked_at = np.zeros(len(tables.items), bool)
     looked_at[pairs.product] = True
     sources = Sources.of(tables.items, asked.history, proposals=False)
     likenesses = sources.likenesses(tables.items, np.flatnonzero(looked_at))
     shared = builder.build(asked, likenesses, pairs, wanted, sources.which)
-    customers, own = pair_columns(tables.interest, tables.items, asked, shared, pairs, builder.event_types)
+    customers, of_pairs = pair_columns(tables.interest, tables.items, asked, shared, pairs, builder.event_types)
+    own = {name: values.take(place) for name, values in of_pairs.items() if wanted is None or name in wanted}
     own |= _of_creatives(tables, asked, exposed, builder.event_types, wanted) | _of_place(asked, exposed)
     own |= tables.creatives.rates(exposed.content, asked.now[exposed.customer])
     code = exposed.product * len(tables.creatives.columns) + exposed.content
@@ -203,6 +204,15 @@ def exposure_parts(
     product, content = np.divmod(found, len(tables.creatives.columns))
     columns = [tables.interest.products[product], tables.creatives.columns[content]]
     return ExposureParts(customers, np.concatenate(columns, axis=1), own, exposed.customer, creative)
+
+
+def _distinct(exposed: Exposed, products: int) -> tuple[Pairs, np.ndarray]:
+    """The customers with the products that they are shown, each once and in order, and [E] int64: whose each is."""
+    code = exposed.customer * products + exposed.product
+    occurs = np.zeros((int(exposed.customer[-1]) + 1) * products if len(code) else 0, bool)
+    occurs[code] = True
+    found = np.flatnonzero(occurs)
+    return Pairs(*np.divmod(found, products)), (np.cumsum(occurs) - 1)[code]
 
 
 def of_creatives(names: Sequence[str], tables: CreativeTables) -> np.ndarray:

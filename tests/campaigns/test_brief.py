@@ -25,7 +25,7 @@ EMAIL = {"channel": "email", "cost_per_contact": 0.5}
         ({"channels": [EMAIL, EMAIL]}, "email is there twice"),
         ({"channels": [{**EMAIL, "cost_per_contact": -1}]}, "cost_per_contact"),
         ({"products": []}, "name at least one"),
-        ({"products": "p0001"}, "products: Value error, must be `engine`, or a list"),
+        ({"products": "p0001"}, "products: must be `engine`, or a list"),
         ({"products": ["p1"], "categories": ["card"]}, "categories: is for"),
         ({"products": ["p1"], "limits": {"per_product": {"p2": 3}}}, "p2 is not a product of this campaign"),
         ({"limits": {"per_product": {"p2": 0}}}, "capacity of less than 1 for p2"),
@@ -45,6 +45,26 @@ def test_brief_with_one_mistake_names_it(change: dict[str, Any], message: str) -
     with pytest.raises(ConfigError, match=message) as caught:
         make_brief(**change)
     assert "brief.yaml" in str(caught.value)
+
+
+def test_mistake_is_told_without_the_rest_of_the_brief() -> None:
+    for change in ({"budget": 0.001}, {"ends": "2026-07-02T00:00:00Z"}, {"products": []}, {"limits": [1]}):
+        with pytest.raises(ConfigError) as caught:
+            make_brief(**change)
+        assert make_brief().salt not in str(caught.value)
+        assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("change", "remedy"),
+    [
+        ({"budgett": 3}, "did you mean `budget`"),
+        ({"colour": 3}, "leave it out; there are campaign_id, name, objective"),
+    ],
+)
+def test_unknown_key_is_told_with_what_it_may_have_been(change: dict[str, Any], remedy: str) -> None:
+    with pytest.raises(ConfigError, match=remedy):
+        make_brief(**change)
 
 
 def test_brief_that_starts_before_the_data_end_is_refused() -> None:

@@ -81,7 +81,8 @@ def _allowed(planned: Planned, offers: Offers) -> pl.DataFrame:
 def plans_of(planned: Planned, options: pl.DataFrame, seed: int = 0) -> dict[str, pl.DataFrame]:
     """The allocation, its peers, and the oracle, each under the same limits: rows of `options`."""
     limits = planned.brief.allocation_limits()
-    chance = planned.draft.options.select(*KEY, "probability")
+    texts = {PRODUCT_ID: pl.String, "channel": pl.String}
+    chance = planned.draft.options.select(*KEY, "probability").cast(texts)
     likely = options.join(chance, on=KEY)
     drawn = options.with_columns(pl.Series("draw", np.random.default_rng(seed).random(len(options))))
     return {

@@ -90,6 +90,13 @@ def tiny_tables() -> dict[str, dict[str, list[Any]]]:
             "value": [None, 1.0, 2.0, None],
             "propensity": [0.5, None, None, 1.0],
         },
+        **_tiny_records(),
+    }
+
+
+def _tiny_records() -> dict[str, dict[str, list[Any]]]:
+    """The tables that a dataset may lack."""
+    return {
         "messages": {
             "message_id": ["m1"],
             "customer_id": ["a"],

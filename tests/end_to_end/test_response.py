@@ -181,6 +181,28 @@ def test_creatives_are_reordered_among_those_allowed_only(
     np.testing.assert_allclose(alone, recommender.score(states, Kind.CONTENTS, few)[:, [7, 3]], rtol=1e-4)
 
 
+def test_chosen_creatives_are_the_likeliest_to_be_clicked(
+    trained: TrainedBank, catalogue: Catalogue, bundle: Bundle
+) -> None:
+    recommender, exposures = Recommender(bundle), _read(trained, catalogue).requests(0, 40)
+    assert bundle.contents is not None
+    states = recommender.encode_columns(exposures.columns.to_dict(), exposures.now, exposures.channel)
+    owner = np.array([recommender.product_ids.index(name) for name in bundle.contents["product_id"].to_list()])
+    content = np.tile(np.argsort(owner, kind="stable"), 40)
+    customer = np.repeat(np.arange(40), len(owner))
+    exposed = Exposed(customer, owner[content], content, customer % 3, np.ones(len(content), np.float32))
+    group = customer * len(recommender.product_ids) + exposed.product
+    best, logits = recommender.choose_creatives(states, exposed, group)
+    every = recommender.response_logits(states, exposed)
+    codes, starts = np.unique(group, return_index=True)
+    firsts = [start + int(np.argmax(every[group == code, 0])) for code, start in zip(codes, starts, strict=True)]
+    assert best.tolist() == firsts
+    np.testing.assert_array_equal(logits, every[best])
+    alone = exposed.product == exposed.product[0]  # what else is asked does not matter
+    some = Exposed(*(values[alone] for values in exposed))
+    np.testing.assert_array_equal(recommender.response_logits(states, some), every[alone])
+
+
 def test_second_model_of_the_click_survives_the_file(
     trained: TrainedBank, catalogue: Catalogue, bundle: Bundle, tmp_path: Path
 ) -> None:

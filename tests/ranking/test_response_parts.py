@@ -60,9 +60,12 @@ def test_heads_say_of_parts_what_they_say_of_rows(tasteful: bool, count: int) ->
     lean = _Lean.of(heads, TABLES, FEATURES)  # type: ignore[arg-type]
     assert lean is not None
     assert "never_asked" not in lean.own
-    found, wanted = lean.predict(parts.parts(lean.own), 3), heads.predict(rows(parts))
+    found, wanted = lean.predict(parts.parts(lean.own), range(3)), heads.predict(rows(parts))
     np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
-    np.testing.assert_array_equal(lean.predict(parts.parts(lean.own), 1), found[:, :1])
+    np.testing.assert_array_equal(lean.predict(parts.parts(lean.own), range(1)), found[:, :1])
+    np.testing.assert_array_equal(lean.predict(parts.parts(lean.own), range(1, 3)), found[:, 1:])
+    some = np.flatnonzero(np.arange(count) % 3 == 0)
+    np.testing.assert_array_equal(lean.predict(parts.parts(lean.own).take(some), range(3)), found[some])
 
 
 def test_heads_of_which_a_weight_lies_on_a_customers_column_are_asked_about_rows() -> None:
