@@ -2,7 +2,7 @@
 
 The towers and the simple sources learn from the training part; what customers took up in the validation part, with the
 features of just before, is what the boosted ranker learns from. Which ranker, and how many trees, is chosen by
-cross-validation over customers, and the towers alone are one of the choices.
+cross-validation over customers; the towers alone are served where they are surely better.
 """
 
 from dataclasses import dataclass, replace
@@ -13,6 +13,7 @@ import polars as pl
 
 from recsys.bundle import Bundle, PriorConfig, Ranking
 from recsys.data.splits import Part
+from recsys.metrics.bootstrap import bootstrap_difference
 from recsys.modeling.reader import ModelReader
 from recsys.modeling.two_tower import TwoTower
 from recsys.ranking.boosted import BoostedConfig, BoostedRanker, RankingRows
@@ -23,7 +24,7 @@ from recsys.ranking.sources import Sources
 from recsys.ranking.stage import StageConfig
 from recsys.ranking.tables import ItemTables, numeric_names
 from recsys.recommender import Recommender
-from recsys.schema import Kind
+from recsys.schema import Kind, Modality
 from training.config import TrainConfig
 from training.dataset import Catalogue, Prepared
 from training.evaluate import FrozenSplit
@@ -88,9 +89,9 @@ class Answers:
         out[self.pairs] = scores
         return out
 
-    def mean_ndcg(self, scores: np.ndarray, k: int) -> float:
-        """Of [Q, P] scores."""
-        return float(metrics_of(scores, self.queries, k).ndcg.mean())
+    def ndcg(self, scores: np.ndarray, k: int) -> np.ndarray:
+        """[Q] of [Q, P] scores."""
+        return metrics_of(scores, self.queries, k).ndcg
 
 
 class Lacking(NamedTuple):
@@ -134,9 +135,10 @@ class SecondStage:
         """By the columns that they read, and how many parts had answered."""
         validation = self._agreed.validation
         self._known = [self._answers((Part.TRAIN,), validation, [])] if len(validation) else []
+        self._ndcg: dict[str, np.ndarray] = {}
+        """Name of a trial to [Q]."""
         self.trials = self._try_all()
-        self.chosen = max(self.trials, key=lambda trial: trial.ndcg)
-        """Of equals, the simpler."""
+        self.chosen = self._choose()
 
     def for_measuring(self) -> Bundle:
         """The bundle that is measured on the frozen split.
@@ -205,8 +207,10 @@ class SecondStage:
         return fitter.fit(next(examples), tables, loop_threads(loop), next(examples))
 
     def _lacking(self, queries: Queries) -> list[tuple[np.ndarray, Queries]]:
-        """Some of the questions, by the modality that is missing in them."""
-        modalities = self._first.model.customers.modalities
+        """Some of the questions, by the modality that is missing in them; who has no history is met anyway."""
+        modalities = [one for one in self._first.model.customers.modalities if one is not Modality.HISTORY]
+        if not modalities:
+            return []
         return drawn_without(queries, modalities, self._ranking.one_missing, self._config.loop.seed)
 
     def _answers(self, keep: tuple[Part, ...], queries: Queries, answered: list[Queries]) -> Answers:
@@ -250,7 +254,7 @@ class SecondStage:
         if not self._known:
             return [Trial("towers", None, 0, 0.0)]
         answers = self._known[0]
-        trials = [Trial("towers", None, 0, answers.mean_ndcg(answers.tower, self._k))]
+        trials = [self._trial("towers", None, 0, answers.ndcg(answers.tower, self._k))]
         questions = np.unique(answers.rows.query[answers.rows.label > 0])
         if self._ranking.enabled and len(questions) >= _FEWEST_QUESTIONS:
             for ranker in self._ranking.rankers:
@@ -270,11 +274,30 @@ class SecondStage:
             for number in numbers:
                 scores[number][asked] = model.predict(answers.rows.features[asked], number)
         return [
-            Trial(
-                f"{ranker.objective}, {number} trees", ranker, number, answers.mean_ndcg(answers.dense(values), self._k)
+            self._trial(
+                f"{ranker.objective}, {number} trees", ranker, number, answers.ndcg(answers.dense(values), self._k)
             )
             for number, values in scores.items()
         ]
+
+    def _trial(self, name: str, ranker: BoostedConfig | None, rounds: int, ndcg: np.ndarray) -> Trial:
+        self._ndcg[name] = ndcg
+        return Trial(name, ranker, rounds, float(ndcg.mean()))
+
+    def _choose(self) -> Trial:
+        """The best ranker, unless the towers alone are surely better.
+
+        The towers' epochs were chosen on these very answers, which flatters them; a ranker knows their score, and is
+        learned from answers that they have not seen. Of equal rankers, the simpler.
+        """
+        towers, *rankers = self.trials
+        if not rankers:
+            return towers
+        best = max(rankers, key=lambda trial: trial.ndcg)
+        ahead = bootstrap_difference(
+            self._ndcg[towers.name], self._ndcg[best.name], self._config.evaluation.bootstrap_samples
+        )
+        return towers if ahead.low > 0 else best
 
     def _with_ranking(
         self, bundle: Bundle, known: list[Answers], tables: ItemTables, interest: Interest | None
