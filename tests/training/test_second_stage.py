@@ -29,7 +29,7 @@ from tests.training.carousel import (
 from training.cold import fit_ranker, with_cold
 from training.ranking_config import ColdRecipe
 from training.scoring import metrics_of, read_queries, recommender_scores
-from training.second_stage import SecondStage
+from training.second_stage import SecondStage, Trial
 
 K = 10
 
@@ -87,6 +87,24 @@ class TestChoice:
         report = stage.report()
         assert report["chosen"] == stage.chosen.name
         assert report[f"validation_ndcg@{K}"] == {trial.name: round(trial.ndcg, 4) for trial in stage.trials}
+
+    @pytest.mark.parametrize(("ahead", "chosen"), [(-0.05, "more trees"), (0.01, "more trees"), (0.2, "towers")])
+    def test_towers_are_served_alone_only_where_they_are_surely_better(
+        self, ahead: float, chosen: str, carousel: Carousel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rng = np.random.default_rng(0)
+        ranked = rng.uniform(0, 0.5, 90)
+
+        def trials(stage: SecondStage) -> list[Trial]:
+            noise = rng.normal(0, 0.1, 90)
+            return [
+                stage._trial("towers", None, 0, ranked + ahead + noise - noise.mean()),
+                stage._trial("few trees", BoostedConfig(), 10, ranked - 0.01),
+                stage._trial("more trees", BoostedConfig(), 20, ranked),
+            ]
+
+        monkeypatch.setattr(SecondStage, "_try_all", trials)
+        assert carousel.stage().chosen.name == chosen
 
     def test_towers_trial_is_the_towers_score_on_validation(self, carousel: Carousel, stage: SecondStage) -> None:
         validation = carousel.agreeing().validation
