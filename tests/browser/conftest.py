@@ -84,10 +84,10 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def server(champion: TrainedBank, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """On a copy of the home, so that what is clicked does not reach other tests."""
+    """On a copy of the home, so that what is clicked does not reach others; a busy machine makes no answer `safe`."""
     home = tmp_path_factory.mktemp("page") / "state"
     shutil.copytree(champion.home, home)
-    with LiveServer(home, home.parent / "server.log") as running:
+    with LiveServer(home, home.parent / "server.log", environment={"RECSYS_READ_TIMEOUT_MS": "5000"}) as running:
         yield running
 
 

@@ -25,17 +25,19 @@ def bearer(key: str, customer: str | None, *scopes: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def people(server: LiveServer, key: str) -> Iterator[str]:
-    """Customers of whom everything is known; each test takes the next."""
+    """Customers of whom everything is known, and to whom creatives may be shown; each test takes the next."""
     return find_people(server.url, key)
 
 
 def find_people(url: str, key: str) -> Iterator[str]:
-    body = {"placements": [{"name": "home", "kind": "products", "limit": 6}], "channel": "app", "locale": "en"}
+    asked = [{"name": "home", "kind": "products", "limit": 6}, {"name": "banner", "kind": "contents", "limit": 1}]
+    body = {"placements": asked, "channel": "app", "locale": "en"}
     with httpx.Client(base_url=url, timeout=30) as client:
         listed = client.get("/", params={"known": "everything"}).text
         for customer in re.findall(r"customer=([^&\"]+)", listed):
             answer = client.post("/v1/recommendations", json=body, headers=bearer(key, customer, READ)).json()
-            if answer["mode"] in PERSONAL and len(answer["placements"][0]["items"]) >= 4:
+            products, contents = (place["items"] for place in answer["placements"])
+            if answer["mode"] in PERSONAL and len(products) >= 4 and contents:
                 yield customer
 
 
