@@ -93,6 +93,11 @@ class CreativeTables:
         """The creatives' labels, for the loops of `spread`."""
         return Flat.of(self.content.labels)
 
+    @cached_property
+    def mean_labels(self) -> np.ndarray:
+        """[G] float32."""
+        return np.asarray(self.content.labels.toarray().mean(axis=0))
+
     def rates(self, creative: np.ndarray, instant: np.ndarray) -> Columns:
         """[E] each: how often each creative was shown before, and the log-odds of a click, shrunk to the average."""
         shown, answered = self.shown.before(creative, instant), self.answered.before(creative, instant)
@@ -240,7 +245,8 @@ def _of_creatives(
     count = len(creatives.columns)
     done = np.zeros((len(answered.begins) - 1, count), np.float32)
     np.add.at(done, (np.repeat(np.arange(len(done)), np.diff(answered.begins)), answered.product), answered.weight)
-    labels = creatives.content.labels.toarray()
+    occur = _Occurring.of(creative, count)
+    labels = creatives.content.labels[occur.places].toarray()
     of_labels = answered.times_sparse(creatives.labels).reshape(*shape[:2], labels.shape[1])
     near = {
         group: _near(done.reshape(*shape[:2], count), vectors)
@@ -252,7 +258,7 @@ def _of_creatives(
     for place, name in enumerate(event_types):
         columns[f"creative_{name}"] = done.reshape(*shape[:2], count)[place][customer, creative]
         if wanted is None or f"creative_labels_{name}" in wanted:
-            columns[f"creative_labels_{name}"] = _dots(of_labels[place], labels, customer, creative)
+            columns[f"creative_labels_{name}"] = _dots(of_labels[place], labels, customer, occur.column)
     for group, values in near.items():
         for place, name in enumerate(event_types):
             if wanted is None or f"creative_{group}_{name}" in wanted:
@@ -276,10 +282,10 @@ def _taste(clicks: Lists, creatives: CreativeTables, exposed: Exposed) -> Column
     customer, creative = exposed.customer, exposed.content
     count = np.diff(clicks.begins)
     even = clicks._replace(weight=np.repeat(1 / (count + _PRIOR_CLICKS), count).astype(np.float32))
-    labels = creatives.content.labels.toarray()
-    mean, share = labels.mean(axis=0), count / (count + _PRIOR_CLICKS)
-    own = even.times_sparse(creatives.labels) - share[:, None] * mean
-    columns: Columns = {f"{_TASTE}labels": _dots(own, labels - mean, customer, creative)}
+    occur, mean = _Occurring.of(creative, len(creatives.columns)), creatives.mean_labels
+    labels = creatives.content.labels[occur.places].toarray()
+    own = even.times_sparse(creatives.labels) - (count / (count + _PRIOR_CLICKS))[:, None] * mean
+    columns: Columns = {f"{_TASTE}labels": _dots(own, labels - mean, customer, occur.column)}
     for group, vectors in creatives.content.vectors.items():
         if creatives.likeness is None:
             near = even.times_dense(vectors) @ vectors.T
@@ -332,6 +338,21 @@ def _of_place(asked: Asked, exposed: Exposed) -> Columns:
         "weekday": (now // _DAY + datetime.fromtimestamp(0, UTC).weekday()) % 7,
         POSITION: exposed.position,
     }
+
+
+class _Occurring(NamedTuple):
+    """The few of many creatives that are asked about."""
+
+    places: np.ndarray
+    """[Q] int64, rising."""
+    column: np.ndarray
+    """[E] int64: which of `places` each question is about."""
+
+    @classmethod
+    def of(cls, creative: np.ndarray, count: int) -> "_Occurring":
+        occur = np.zeros(count, bool)
+        occur[creative] = True
+        return cls(np.flatnonzero(occur), (np.cumsum(occur) - 1)[creative])
 
 
 def _dots(left: np.ndarray, right: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
