@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -130,14 +131,16 @@ class Tracker:
                 [mlflow.types.ColSpec("string", "product_id"), mlflow.types.ColSpec("double", "score")]
             ),
         )
-        info = mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-            artifacts={"bundle": str(run.outcome.folder)},
-            signature=signature,
-            pip_requirements=[f"{package}=={metadata.version(package).split('+')[0]}" for package in _PINNED],
-            registered_model_name=REGISTERED_MODEL,
-        )
+        with warnings.catch_warnings():  # an example would be some customer's row
+            warnings.filterwarnings("ignore", message=".*input example was not provided")
+            info = mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+                artifacts={"bundle": str(run.outcome.folder)},
+                signature=signature,
+                pip_requirements=[f"{package}=={metadata.version(package).split('+')[0]}" for package in _PINNED],
+                registered_model_name=REGISTERED_MODEL,
+            )
         version, now = str(info.registered_model_version), datetime.now(UTC)
         gate = signatures.gate(decision.passed)
         registered = Registered(version, info.run_id or "", git_commit(), now)

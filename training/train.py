@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 from threadpoolctl import threadpool_limits
 
 from recsys.bundle import SELECTION, Bundle, BundleManifest, PriorConfig
@@ -83,17 +83,18 @@ class Training:
             return self._run(progress)
 
     def _run(self, progress: Progress | None) -> TrainingOutcome:
-        say = _sayer(progress)
+        say = _Steps(progress)
         packer = BundlePacker(self.dataset, self._counted, self.config, self.version, self.manifest.schema_hash)
         say("reading the frozen split")
         split = load_split(self.dataset, self.home)
         builder = DatasetBuilder(self.dataset, self.home, self.config.encoding, self.config.labels)
         for column in builder.refused:
-            say(f"left out of the model by policy {self.pack.name}: {column.key} ({column.kind}: {column.entry})")
+            say.note(f"left out of the model by policy {self.pack.name}: {column.key} ({column.kind}: {column.entry})")
         say("joining features to labels")
         warm, prepared = self._prepare(builder, (Part.TRAIN,), split.catalogue)
         queries = split.of(teachers(builder.parts, self.config.labels)).learned_from
         scorer = TrainingScorer(prepared, split.catalogue, queries, self.config.evaluation.k)
+        say.done()
         result = self._train((warm, prepared), "selection", scorer, None, progress)
         prior = self._choose_prior(result.model, scorer, split)
         say("fitting the second stage")
@@ -117,13 +118,16 @@ class Training:
             say("joining features to all labels")
             catalogue = load_catalogue(self.dataset, self.home, self.manifest, self.dataset.end())
             warm, everything = self._prepare(builder, _ALL_PARTS, catalogue)
+            say.done()
             refitted = self._train((warm, everything), "refit", None, result.state.best_epoch, progress)
             packed = packer.pack(refitted.model, everything, catalogue, prior, None)
+            say("fitting the second stage on all answers")
             new = fit_cold(builder.parts, _ALL_PARTS, catalogue, everything, cold)
             served = with_cold(stage.for_serving(packed, everything), new)
             if responses is not None:
                 say("learning responses from all exposures")
                 served = responses.for_serving(served, everything)
+        say.done()
         self._require_fair(served)
         served.save(self.folder / "bundle")
         (self.folder / "bundle-selection").rename(self.folder / "bundle" / SELECTION)
@@ -175,12 +179,31 @@ class Training:
         return choose_prior(scorer.scores(model), priors, scorer.queries, self.config.evaluation.k)
 
 
-def _sayer(progress: Progress | None) -> Callable[[str], None]:
-    def say(text: str) -> None:
-        if progress is not None:
-            progress.console.print(f"[dim]{text} …[/dim]")
+class _Steps:
+    """Says what is being done, with a bar that moves until it is done; where nobody watches, as a line."""
 
-    return say
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._task: TaskID | None = None
+
+    def __call__(self, text: str) -> None:
+        """The next step begins; the one before is done."""
+        self.done()
+        if self._progress is not None and self._progress.console.is_terminal:
+            self._task = self._progress.add_task(text, total=None)
+        else:
+            self.note(f"{text} …")
+
+    def note(self, text: str) -> None:
+        """Says something that takes no time."""
+        if self._progress is not None:
+            self._progress.console.print(f"[dim]{text}[/dim]")
+
+    def done(self) -> None:
+        """The step is done."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, total=1, completed=1)
+        self._task = None
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -298,14 +298,21 @@ def prepare_process() -> None:
     """What has to be set before the heavy libraries load.
 
     Threads of torch that wait must sleep: spinning, they made an epoch 15 times slower beside another busy process.
-    MLflow's bars and migrations would only bury ours.
+    MLflow's bars and migrations, and what libraries call deprecated in each other, would only bury ours.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # its import sets the level of its loggers anew
     for name in ("alembic", "mlflow", "torch.fx"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    show = warnings.showwarning
+
+    def show_others(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if not issubclass(category, DeprecationWarning):
+            show(message, category, *place, **more)
+
+    warnings.showwarning = show_others  # a filter would not last: Feast's import puts its own before it
 
 
 def main(arguments: list[str] | None = None) -> None:

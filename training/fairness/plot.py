@@ -39,7 +39,7 @@ def plot_fairness(report: dict[str, Any], path: Path) -> None:
     _lines(panels[2], {0.5: _GREY})
     panels[2].set(title="What the embedding tells", xlabel="AUC of the probe (×: labels shuffled)")
     panels[0].set_yticks(range(len(rows)), [row.label for row in rows])
-    panels[0].set_ylim(len(rows) - 0.5, -0.5)
+    panels[0].set_ylim(max(len(rows), 1) - 0.5, -0.5)
     if not rows:
         panels[0].annotate("no groups to compare", (0.5, 0.5), xycoords="axes fraction", ha="center")
     figure.suptitle(f"{report['dataset']}: groups with 95 % intervals, policy {report['policy']}", fontsize=11)
