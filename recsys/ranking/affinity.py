@@ -83,7 +83,8 @@ class Affinity:
             seed: of the draw.
         """
         count = min(config.labels, max(1, config.cells // len(products)), len(learned.row))
-        chance = learned.weight.astype(np.float64) / learned.weight.sum()
+        weight = learned.weight.astype(np.float64)
+        chance = weight / weight.sum()  # a sum of single precision would not give chances that add up to one
         drawn = np.random.default_rng(seed).choice(len(learned.row), count, p=chance)
         rows, target = learned.row[drawn], torch.from_numpy(learned.product[drawn])
         inputs = torch.from_numpy(np.concatenate([block[rows] for block in blocks.values()], axis=1))

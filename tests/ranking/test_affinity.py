@@ -103,3 +103,17 @@ def test_labels_are_drawn_by_their_weights(world: tuple[Affinity, Arrays, np.nda
     model = Affinity.fit(blocks, basis, Learned(rows, product, weight), AffinityConfig(l2=10.0, labels=400))
     mean = np.exp(model.scores(blocks)["affinity"]).mean(axis=0)
     assert mean[1] / mean[0] == pytest.approx(9, rel=0.5)
+
+
+def test_weights_that_single_precision_cannot_hold_are_drawn_by(
+    world: tuple[Affinity, Arrays, np.ndarray, EntityRows],
+) -> None:
+    """numpy refuses chances that do not add up to one: 0.2 and 3 of them did not, summed in single precision."""
+    _, blocks, nearest, _ = world
+    products = product_basis(draw_tables(np.random.default_rng(0), PRODUCTS).content, 6)
+    often = np.tile(np.arange(CUSTOMERS), 20)
+    weight = np.where(often % 3 == 0, np.float32(3.0), np.float32(0.2))
+    weight[nearest[often] == 0] = 0  # nobody counts whoever took up the first one
+    config = AffinityConfig(l2=0.001, labels=2000)
+    model = Affinity.fit(blocks, products, Learned(often, nearest[often], weight), config)
+    assert model.bias.argmin() == 0
