@@ -251,6 +251,8 @@ class Tracker:
 
     def _remedy(self) -> str:
         waiting = self.waiting()
+        if waiting is None and self._client.search_model_versions(f"name='{REGISTERED_MODEL}'", max_results=1):
+            return "no version passed its gate (their model cards say why): train one that does"
         if waiting is None:
             return "train one with `recsys train DATASET`"
         return f"version {waiting} passed its gate and waits: `recsys promote {waiting} --approver NAME`"
