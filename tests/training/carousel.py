@@ -39,6 +39,7 @@ RANKING = RankingConfig(
     tables=TablesConfig(factors=FactorsConfig(size=4, iterations=3)),
     rankers=(BoostedConfig(rounds=40, min_rows_in_leaf=10),),
     round_step=20,
+    one_missing=0.0,
 )
 CONFIG = TrainConfig(
     features=FeatureConfig(history_length=8),
