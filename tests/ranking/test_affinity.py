@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from recsys.features.spec import Entity
 from recsys.modeling.encoding import ColumnEncoding, EntityEncoding, EntityRows, GroupEncoding
-from recsys.ranking.affinity import Affinity, AffinityConfig, Learned, customer_blocks, product_basis
+from recsys.ranking.affinity import Affinity, AffinityConfig, Learned, Softmax, customer_blocks, product_basis
 from recsys.ranking.profiles import Arrays, Profiles
 from recsys.schema import FeatureKind
 from tests.ranking.worlds import draw_tables
@@ -103,3 +104,19 @@ def test_labels_are_drawn_by_their_weights(world: tuple[Affinity, Arrays, np.nda
     model = Affinity.fit(blocks, basis, Learned(rows, product, weight), AffinityConfig(l2=10.0, labels=400))
     mean = np.exp(model.scores(blocks)["affinity"]).mean(axis=0)
     assert mean[1] / mean[0] == pytest.approx(9, rel=0.5)
+
+
+def test_loss_and_gradients_are_those_of_autograd() -> None:
+    """Twice, for the table is used again; logits of a hundred would overflow if they were not centred."""
+    torch.manual_seed(0)
+    inputs, basis, target = torch.randn(40, 5), torch.randn(7, 3), torch.randint(0, 7, (40,))
+    asked = Softmax(inputs, basis, target, l2=0.03)
+    for scale in (30.0, 0.1):
+        weights, bias = (scale * torch.randn(5, 3)).requires_grad_(), torch.randn(7).requires_grad_()
+        logits = inputs @ weights @ basis.T + bias
+        expected = torch.nn.functional.cross_entropy(logits, target) + 0.03 * (weights**2).sum()
+        expected.backward()
+        loss, by_weights, by_bias = asked.loss(weights, bias)
+        torch.testing.assert_close(loss, expected.detach())
+        torch.testing.assert_close(by_weights, weights.grad, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(by_bias, bias.grad, rtol=1e-4, atol=1e-6)
