@@ -38,7 +38,7 @@ class Trial(NamedTuple):
     @property
     def mean(self) -> float:
         """What choices are made by."""
-        return float(self.ndcg.mean())
+        return float(self.ndcg.mean()) if len(self.ndcg) else 0.0
 
 
 class Fold(NamedTuple):

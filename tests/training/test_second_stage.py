@@ -195,7 +195,7 @@ class TestChoice:
         split = carousel.agreeing()
         none = replace(split, validation=split.validation.take(np.arange(0)))
         stage = carousel.stage(split=none)
-        assert stage.chosen.name == "towers"
+        assert stage.report() == {"chosen": "towers", f"validation_ndcg@{K}": {"towers": 0.0}}
         assert stage.for_measuring().ranking is None
 
     def test_where_validation_is_measured_the_towers_are_measured_alone(self, carousel: Carousel) -> None:
