@@ -48,10 +48,9 @@ class Activity(NamedTuple):
         place = (instant - self.start) // self.width
         return self.cumulative[product, np.clip(place, 0, self.cumulative.shape[1] - 1)]
 
-    def total(self, instant: np.ndarray) -> np.ndarray:
-        """[N] events of all products before each instant; as `before`."""
-        place = (instant - self.start) // self.width
-        return self.cumulative.sum(axis=0)[np.clip(place, 0, self.cumulative.shape[1] - 1)]
+    def together(self) -> "Activity":
+        """Of all products, as of one."""
+        return self._replace(cumulative=self.cumulative.sum(axis=0, keepdims=True))
 
     def ages(self, product: np.ndarray, instant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As `Ages.before`, for one question."""

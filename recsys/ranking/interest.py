@@ -210,7 +210,9 @@ def read_customers(
     near = np.zeros((types, len(asked.now), items.labels.shape[1]), np.float32)
     of_labels(*entries_of(asked.history), asked.now, *items.labels[:3], near)
     scores = None if matched is None else matched.table(columns, customers, reduced)
-    return InterestRead(customers.columns(columns, reduced), near, _said(columns, customers, items), scores)
+    return InterestRead(
+        customers.columns(columns, reduced), near, units(columns, customers, items.content.vectors), scores
+    )
 
 
 def _crossed(
@@ -236,12 +238,19 @@ def _of_pairs(values: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.nda
     return flat.take(row * values.shape[2] + column, axis=1)
 
 
-def _said(columns: EntityRows, customers: Profiles, items: ItemTables) -> Columns:
-    units: Columns = {}
-    for name, vectors in items.content.vectors.items():
+def units(columns: EntityRows, customers: Profiles, vectors: Arrays) -> Columns:
+    """Name to [B, D] float32: the customers' embeddings, centred and of unit length, that are comparable to others.
+
+    Args:
+        columns: the customers.
+        customers: how they are read.
+        vectors: name to [N, D] float32: the others.
+    """
+    found: Columns = {}
+    for name, others in vectors.items():
         reduction = customers.reductions.get(name)
-        if reduction is not None and vectors.shape[1] == len(reduction.mean):
+        if reduction is not None and others.shape[1] == len(reduction.mean):
             own = np.ascontiguousarray(columns.vectors[name], np.float32)
-            units[name] = np.empty_like(own)
-            of_embedding(own, reduction.mean, units[name])
-    return units
+            found[name] = np.empty_like(own)
+            of_embedding(own, reduction.mean, found[name])
+    return found

@@ -16,6 +16,7 @@ from recsys.ranking.blend import Blend
 from recsys.ranking.blocks import in_blocks
 from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.calibrators import Calibration, Method
+from recsys.ranking.creative_loop import creative_loops
 from recsys.ranking.features import Asked, FeatureBuilder
 from recsys.ranking.forest import Forest, Parts
 from recsys.ranking.heads import HEADS, BoostedHeads, Heads, NetworkConfig
@@ -87,6 +88,7 @@ class ResponseModel:
         self._builder = FeatureBuilder(tables.items, config.event_types, config.numbers)
         self._families = np.array(config.families)
         self._lean = _Lean.of(heads, tables, config.features)
+        creative_loops()  # whoever loads the model waits for them
 
     def features(self, asked: Asked, exposed: Exposed) -> np.ndarray:
         """[E, F] float32 in the model's order."""

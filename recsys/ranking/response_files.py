@@ -8,11 +8,12 @@ from safetensors.numpy import load_file, save_file
 from recsys.modeling.two_tower import ModelInputs
 from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.calibrators import Calibration
+from recsys.ranking.creatives import CreativeTables
 from recsys.ranking.heads import HEADS, BoostedHeads, Heads, NetworkHeads, TastefulClick
 from recsys.ranking.interest import InterestTables
 from recsys.ranking.profiles import Arrays, Profiles
 from recsys.ranking.response import ResponseConfig, ResponseModel
-from recsys.ranking.response_features import CreativeTables, ResponseTables
+from recsys.ranking.response_features import ResponseTables
 from recsys.ranking.tables import ItemTables
 
 _ARRAYS = "response.safetensors"
