@@ -78,7 +78,21 @@ def _architecture(card: Card) -> str:
         f"prior {prior['weight']:.2f} ({prior['for_new_customers']:.2f} for new customers).",
         f"Second stage chosen on validation: **{second['chosen']}**, among {len(tried)} tried.",
     ]
+    copies: Card | None = next((value for name, value in second.items() if name.startswith("one_missing_")), None)
+    if copies is not None:
+        lines += ["", *_copies(copies)]
     return _section("Model", lines)
+
+
+def _copies(copies: Card) -> list[str]:
+    """What copies of questions that lack a modality are worth, and whether they were learned from."""
+    rows = [
+        (name, f"{row['plain']:.3f}", f"{row['copies']:.3f}", _interval(row["copies_minus_plain"]))
+        for name, row in copies["missing"].items()
+    ]
+    so = "Some questions were" if copies["learned_from_copies"] else "No question was"
+    head = ["missing", "learned from whole questions", "and from copies", "difference"]
+    return [f"{so} learned from once more with one modality missing. NDCG on validation:", "", *_table(head, rows)]
 
 
 def _metrics(metrics: Card) -> str:

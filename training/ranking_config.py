@@ -57,8 +57,8 @@ class RankingConfig(BaseConfig):
     tables: TablesConfig = TablesConfig()
     interest: InterestRecipe = InterestRecipe()
     one_missing: float = Field(default=0.1, ge=0, le=1)
-    """Share of the questions that are learned from once more with one modality missing: trees that never saw it missing
-    would not know what to do then."""
+    """Share of the questions that are learned from once more with one modality missing, where validation says that this
+    surely helps when one is missing: trees that never saw it missing may not know what to do then. 0: never."""
     cold: ColdRecipe = ColdRecipe()
     response: ResponseRecipe = ResponseRecipe()
     rankers: tuple[BoostedConfig, ...] = (BoostedConfig(), BoostedConfig(objective="lambdarank"))

@@ -18,6 +18,7 @@ from recsys.features.spec import FeatureManifest
 from recsys.modeling.two_tower import TwoTower
 from recsys.policy.fair_inputs import RefusedColumn, require_fair_inputs
 from recsys.policy.registry import pack_in_force
+from training.answers import FirstStage
 from training.cold import fit_cold, with_cold
 from training.config import TrainConfig
 from training.dataset import Catalogue, DatasetBuilder, Prepared, load_catalogue, load_parts
@@ -30,7 +31,7 @@ from training.prior import WINDOWS, choose_prior, popularity_prior
 from training.response import ResponseLog
 from training.response_stage import ResponseStage
 from training.scoring import TrainingScorer, query_instant
-from training.second_stage import FirstStage, SecondStage
+from training.second_stage import SecondStage
 
 Warm = Callable[[TwoTower, Path], TwoTower]
 """Pretrains a model, with a checkpoint."""

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from recsys.features.spec import Entity
 from recsys.modeling.encoding import ColumnEncoding, EntityEncoding, EntityRows, GroupEncoding
-from recsys.ranking.affinity import Affinity, AffinityConfig, Learned, customer_blocks, product_basis
+from recsys.ranking.affinity import Affinity, AffinityConfig, Learned, Softmax, customer_blocks, product_basis
 from recsys.ranking.profiles import Arrays, Profiles
 from recsys.schema import FeatureKind
 from tests.ranking.worlds import draw_tables
@@ -117,3 +118,19 @@ def test_weights_that_single_precision_cannot_hold_are_drawn_by(
     config = AffinityConfig(l2=0.001, labels=2000)
     model = Affinity.fit(blocks, products, Learned(often, nearest[often], weight), config)
     assert model.bias.argmin() == 0
+
+
+def test_loss_and_gradients_are_those_of_autograd() -> None:
+    """Twice, for the table is used again; logits of a hundred would overflow if they were not centred."""
+    torch.manual_seed(0)
+    inputs, basis, target = torch.randn(40, 5), torch.randn(7, 3), torch.randint(0, 7, (40,))
+    asked = Softmax(inputs, basis, target, l2=0.03)
+    for scale in (30.0, 0.1):
+        weights, bias = (scale * torch.randn(5, 3)).requires_grad_(), torch.randn(7).requires_grad_()
+        logits = inputs @ weights @ basis.T + bias
+        expected = torch.nn.functional.cross_entropy(logits, target) + 0.03 * (weights**2).sum()
+        expected.backward()
+        loss, by_weights, by_bias = asked.loss(weights, bias)
+        torch.testing.assert_close(loss, expected.detach())
+        torch.testing.assert_close(by_weights, weights.grad, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(by_bias, bias.grad, rtol=1e-4, atol=1e-6)

@@ -22,6 +22,7 @@ from recsys.features.build import FeatureConfig, build_features
 from recsys.modeling.towers import TowerConfig
 from recsys.modeling.two_tower import TwoTower, TwoTowerConfig
 from recsys.ranking.boosted import BoostedConfig
+from training.answers import FirstStage
 from training.config import TrainConfig
 from training.dataset import DatasetBuilder
 from training.evaluate import FrozenSplit, load_split
@@ -30,7 +31,7 @@ from training.loop import LoopConfig
 from training.packing import BundlePacker
 from training.queries import Queries
 from training.ranking_config import FactorsConfig, RankingConfig, TablesConfig
-from training.second_stage import FirstStage, SecondStage
+from training.second_stage import SecondStage
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PRODUCTS, AGREEING, REFUSING, STEPS = 16, 90, 15, 6
@@ -38,6 +39,7 @@ RANKING = RankingConfig(
     tables=TablesConfig(factors=FactorsConfig(size=4, iterations=3)),
     rankers=(BoostedConfig(rounds=40, min_rows_in_leaf=10),),
     round_step=20,
+    one_missing=0.0,
 )
 CONFIG = TrainConfig(
     features=FeatureConfig(history_length=8),

@@ -19,7 +19,7 @@ from training.approval import (
     require_other,
     require_passed,
 )
-from training.card_text import DESCRIPTION_LIMIT
+from training.card_text import DESCRIPTION_LIMIT, render_card
 from training.tracking import REGISTERED_MODEL, RegisteredVersion, Tracker
 
 Register = Callable[..., RegisteredVersion]
@@ -218,6 +218,20 @@ class TestCard:
         other = "male" if reference == "female" else "female"
         ratio = governed.fairness["attributes"]["sex"]["groups"][other]["exposure"]["credit"]["ratio"]
         assert run.metrics[f"fairness.sex.{other}.credit_ratio"] == pytest.approx(ratio["mean"])
+
+    def test_card_says_what_copies_without_a_modality_are_worth(self, governed: Governed, register: Register) -> None:
+        made = register()
+        card = Tracker(governed.home.path).card(made.version)
+        assert "with one modality missing" not in render_card(card)
+        ahead = {"mean": 0.074, "low": 0.049, "high": 0.097, "n": 529}
+        row = {"plain": 0.363, "copies": 0.437, "copies_minus_plain": ahead}
+        tried = {"learned_from_copies": True, "missing": {"profile": row}}
+        card["architecture"]["second_stage"]["one_missing_ndcg@10"] = tried
+        text = render_card(card)
+        assert "Some questions were learned from once more with one modality missing." in text
+        assert "| profile | 0.363 | 0.437 | 0.074 [0.049, 0.097] |" in text
+        tried["learned_from_copies"] = False
+        assert "No question was learned from once more" in render_card(card)
 
     def test_card_as_json_is_the_card(self, governed: Governed, register: Register, capsys: Capture) -> None:
         made = register()

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from recsys.data.splits import Part
 from recsys.schema import Modality
-from tests.training.carousel import AGREEING, RANKING, Carousel, build_carousel
+from tests.training.carousel import AGREEING, CONFIG, Carousel, build_carousel
+from training.answers import Answers, Examiner, Lacking
 from training.missing import drawn_without, without
-from training.second_stage import Answers, Lacking
 
 
 @pytest.fixture(scope="module")
@@ -16,8 +17,8 @@ def carousel(tmp_path_factory: pytest.TempPathFactory) -> Carousel:
 
 @pytest.fixture(scope="module")
 def answers(carousel: Carousel) -> Answers:
-    (found,) = carousel.stage(RANKING.model_copy(update={"one_missing": 0.5}))._known
-    return found
+    examiner = Examiner(carousel.first, carousel.agreeing(), carousel.parts, CONFIG)
+    return examiner.answers(Part.VALIDATION, examiner.before(Part.VALIDATION, 0.5), 0.5)
 
 
 def lacking(answers: Answers) -> Lacking:

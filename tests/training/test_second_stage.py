@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,11 +28,13 @@ from tests.training.carousel import (
     build_carousel,
 )
 from training.cold import fit_ranker, with_cold
+from training.ranker_choice import CopiesTrial
 from training.ranking_config import ColdRecipe
 from training.scoring import metrics_of, read_queries, recommender_scores
-from training.second_stage import SecondStage, Trial
+from training.second_stage import SecondStage
 
 K = 10
+COPIES = RANKING.model_copy(update={"one_missing": 0.5})
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +74,7 @@ class TestChoice:
     def test_an_obvious_law_is_learned_and_kept(self, carousel: Carousel, stage: SecondStage, bundle: Bundle) -> None:
         """On the frozen split, whose answers no part of it has seen."""
         assert stage.chosen.ranker is not None
-        assert stage.chosen.ndcg == max(trial.ndcg for trial in stage.trials)
+        assert stage.chosen.mean == max(trial.mean for trial in stage.trials)
         test = carousel.agreeing().test
         without = bundle._replace(ranking=None)
         ranked, towers = (metrics_of(recommender_scores(Recommender(b), test), test, K).ndcg for b in (bundle, without))
@@ -83,60 +86,46 @@ class TestChoice:
         stage = carousel.stage(RANKING.model_copy(update={"rankers": rankers, "round_step": 10}))
         names = ["towers", "binary, 10 trees", "binary, 20 trees", "lambdarank, 8 trees"]
         assert [trial.name for trial in stage.trials] == names
-        assert [trial.rounds for trial in stage.trials] == [0, 10, 20, 8]
+        assert [trial.ranker and trial.ranker.rounds for trial in stage.trials] == [None, 10, 20, 8]
         report = stage.report()
         assert report["chosen"] == stage.chosen.name
-        assert report[f"validation_ndcg@{K}"] == {trial.name: round(trial.ndcg, 4) for trial in stage.trials}
-
-    @pytest.mark.parametrize(("ahead", "chosen"), [(-0.05, "more trees"), (0.01, "more trees"), (0.2, "towers")])
-    def test_towers_are_served_alone_only_where_they_are_surely_better(
-        self, ahead: float, chosen: str, carousel: Carousel, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        rng = np.random.default_rng(0)
-        ranked = rng.uniform(0, 0.5, 90)
-
-        def trials(stage: SecondStage) -> list[Trial]:
-            noise = rng.normal(0, 0.1, 90)
-            return [
-                stage._trial("towers", None, 0, ranked + ahead + noise - noise.mean()),
-                stage._trial("few trees", BoostedConfig(), 10, ranked - 0.01),
-                stage._trial("more trees", BoostedConfig(), 20, ranked),
-            ]
-
-        monkeypatch.setattr(SecondStage, "_try_all", trials)
-        assert carousel.stage().chosen.name == chosen
+        assert report[f"validation_ndcg@{K}"] == {trial.name: round(trial.mean, 4) for trial in stage.trials}
 
     def test_towers_trial_is_the_towers_score_on_validation(self, carousel: Carousel, stage: SecondStage) -> None:
         validation = carousel.agreeing().validation
         towers = Recommender(stage.for_measuring()._replace(ranking=None))
         scores = recommender_scores(towers, validation)
-        assert stage.trials[0].ndcg == pytest.approx(metrics_of(scores, validation, K).ndcg.mean())
+        assert stage.trials[0].mean == pytest.approx(metrics_of(scores, validation, K).ndcg.mean())
 
     def test_every_question_is_answered_by_a_ranker_that_has_not_seen_it(
         self, carousel: Carousel, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """And each by exactly one: rows are told apart by their features, the towers' score among them."""
-        learned: list[set[bytes]] = []
+        fitted: list[BoostedRanker] = []
         asked: list[bytes] = []
 
         class Watched(BoostedRanker):
             """Remembers what it has seen."""
 
+            learned: set[bytes]
+
             @classmethod
             def fit(cls, rows: RankingRows, config: BoostedConfig, seed: int = 0, threads: int = 1) -> "Watched":
-                learned.append({row.tobytes() for row in rows.features})
-                return cls(BoostedRanker.fit(rows, config, seed, threads).text)
+                model = cls(BoostedRanker.fit(rows, config, seed, threads).text)
+                model.learned = {row.tobytes() for row in rows.features}
+                fitted.append(model)
+                return model
 
             def predict(self, features: np.ndarray, rounds: int | None = None) -> np.ndarray:
                 if rounds == RANKING.rankers[0].rounds:
                     rows = [row.tobytes() for row in features]
-                    assert not learned[-1].intersection(rows)
+                    assert not self.learned.intersection(rows)
                     asked.extend(rows)
                 return super().predict(features, rounds)
 
-        monkeypatch.setattr("training.second_stage.BoostedRanker", Watched)
+        monkeypatch.setattr("training.ranker_choice.BoostedRanker", Watched)
         carousel.stage()
-        assert len(learned) == RANKING.folds
+        assert len(fitted) == RANKING.folds
         assert len(asked) == len(set(asked)) == AGREEING * PRODUCTS
 
     @pytest.mark.parametrize("objective", ["binary", "lambdarank"])
@@ -153,7 +142,40 @@ class TestChoice:
         lot = [metrics_of(rng.random(drawn.allowed.shape), drawn, K).ndcg.mean() for _ in range(200)]
         assert len(stage.trials) == 3
         for trial in stage.trials:
-            assert trial.ndcg < np.mean(lot) + 4 * np.std(lot), trial.name
+            assert trial.mean < np.mean(lot) + 4 * np.std(lot), trial.name
+
+    def test_what_is_missing_costs_nothing_and_copies_are_not_learned_from(
+        self, carousel: Carousel, stage: SecondStage, bundle: Bundle
+    ) -> None:
+        """Everybody is of one segment, and the law is in the history."""
+        tried = carousel.stage(COPIES)
+        assert tried.copies is not None
+        assert not tried.copies.chosen
+        assert tried.report() == stage.report() | {f"one_missing_ndcg@{K}": tried.copies.report()}
+        assert ranker_text(tried.for_measuring()) == ranker_text(bundle)
+
+    def test_where_copies_are_chosen_rankers_and_models_of_interest_learn_from_them(
+        self, carousel: Carousel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Those of the validation answers, and those that are served, with copies of the test part's questions too."""
+        learned: dict[bool, list[int]] = {}
+        fit = BoostedRanker.fit
+
+        def watched(rows: RankingRows, *arguments: Any) -> BoostedRanker:
+            learned[copies].append(int(rows.label.sum()))
+            return fit(rows, *arguments)
+
+        for copies, ranking in ((False, RANKING), (True, COPIES)):
+            with monkeypatch.context() as patch:
+                patch.setattr(CopiesTrial, "chosen", copies)
+                stage = carousel.stage(ranking)
+                learned[copies] = []
+                patch.setattr(BoostedRanker, "fit", watched)
+                stage.for_serving(stage.for_measuring(), carousel.first.prepared)
+        interest, ranker, later_interest, later_ranker = learned[False]
+        assert (ranker, later_ranker) == (AGREEING, 2 * AGREEING)
+        assert later_interest - interest == AGREEING
+        assert learned[True] == [answers * 3 // 2 for answers in learned[False]]
 
     def test_disabled_keeps_the_towers(self, carousel: Carousel, bundle: Bundle) -> None:
         stage = carousel.stage(RANKING.model_copy(update={"enabled": False}))
@@ -173,7 +195,7 @@ class TestChoice:
         split = carousel.agreeing()
         none = replace(split, validation=split.validation.take(np.arange(0)))
         stage = carousel.stage(split=none)
-        assert stage.chosen.name == "towers"
+        assert stage.report() == {"chosen": "towers", f"validation_ndcg@{K}": {"towers": 0.0}}
         assert stage.for_measuring().ranking is None
 
     def test_where_validation_is_measured_the_towers_are_measured_alone(self, carousel: Carousel) -> None:
@@ -189,7 +211,7 @@ class TestChoice:
         self, carousel: Carousel, stage: SecondStage, bundle: Bundle
     ) -> None:
         again = carousel.stage()
-        assert again.trials == stage.trials
+        assert [(one.name, one.mean) for one in again.trials] == [(one.name, one.mean) for one in stage.trials]
         assert ranker_text(again.for_measuring()) == ranker_text(bundle)
 
     def test_who_refused_profiling_teaches_the_ranker_nothing(self, carousel: Carousel) -> None:
@@ -245,8 +267,10 @@ class TestParts:
         assert bundle.ranking is not None
         assert config == bundle.ranking.config
         assert config is not None
-        assert (config.rounds, config.event_types, config.numbers) == (stage.chosen.rounds, ("view",), ("rate",))
-        assert ranker_text(bundle).count("\nTree=") == stage.chosen.rounds
+        assert stage.chosen.ranker is not None
+        rounds = stage.chosen.ranker.rounds
+        assert (config.rounds, config.event_types, config.numbers) == (rounds, ("view",), ("rate",))
+        assert ranker_text(bundle).count("\nTree=") == rounds
 
 
 class TestNewProducts:
