@@ -26,13 +26,15 @@ from training.config import TrainConfig
 from training.dataset import Prepared
 from training.evaluate import FrozenSplit
 from training.interest import InterestFitter
-from training.item_tables import fit_tables
+from training.item_tables import fit_tables, read_sequences
 from training.labels import teachers
 from training.loop import loop_threads
 from training.missing import drawn_without, without
 from training.packing import BundlePacker
 from training.queries import Queries
+from training.ranking_config import TablesConfig
 from training.scoring import metrics_of, query_instant, read_queries
+from training.source_choice import SourceChoice, choose_sources
 
 _QUESTIONS_AT_ONCE = 512
 """Bounds the memory of the sources' scores, [Q, P] each."""
@@ -131,6 +133,7 @@ class Examiner:
         self._earlier = [some for queries in asked if len(some := queries.of(taught))]
         self.modalities = [one for one in first.model.customers.modalities if one is not Modality.HISTORY]
         """Those that some questions lack; who has no history is met anyway."""
+        self.source_choice = self._choose_sources()
         self._fitters: dict[int, InterestFitter] = {}
         """By the columns that they read."""
         self._tables: dict[tuple[Part, ...], ItemTables] = {}
@@ -152,7 +155,7 @@ class Examiner:
 
     def tables(self, keep: tuple[Part, ...], prepared: Prepared) -> ItemTables:
         """The simple sources of these parts."""
-        return fit_tables(self._parts, keep, self._split.catalogue, prepared, self._config.ranking.tables)
+        return fit_tables(self._parts, keep, self._split.catalogue, prepared, self._recipe)
 
     def interest(self, keep: tuple[Part, ...], share: float, prepared: Prepared, tables: ItemTables) -> Interest | None:
         """The model of interest, of earlier questions and of those that these parts answer."""
@@ -181,6 +184,22 @@ class Examiner:
     def without(self, part: Part, known: Knowledge, modality: Modality, rows: np.ndarray) -> Answers:
         """Questions `rows` of the part, [B] int, with a modality missing."""
         return self._examined(without(self.questions[part].take(rows), modality), known)
+
+    def _choose_sources(self) -> SourceChoice:
+        """The settings of the simple sources, by the validation questions."""
+        catalogue, config, asked = self._split.catalogue, self._config, self.questions[Part.VALIDATION]
+        tables = config.ranking.tables
+        if not (config.ranking.enabled and len(asked)):
+            return SourceChoice(tables.neighbours, [])
+        reader = ModelReader(self._first.prepared.inputs, catalogue.product_ids, catalogue.content_ids)
+        sequences, _ = read_sequences(self._parts, (Part.TRAIN,), catalogue.product_ids)
+        history = read_queries(reader, asked).history
+        return choose_sources(sequences, asked, history, tables.neighbours, tables.grid, config.evaluation.k)
+
+    @property
+    def _recipe(self) -> TablesConfig:
+        """Of the simple sources, with the settings that were chosen."""
+        return self._config.ranking.tables.model_copy(update={"neighbours": self.source_choice.settings})
 
     def _fitter(self, prepared: Prepared) -> InterestFitter:
         if id(prepared) not in self._fitters:

@@ -18,11 +18,26 @@ class FactorsConfig(BaseConfig):
     iterations: int = Field(default=15, ge=1)
 
 
+class SourceGrid(BaseConfig):
+    """Settings of the simple sources that validation chooses among."""
+
+    ease_l2: tuple[float, ...] = (10.0, 30.0, 100.0, 300.0, 1000.0)
+    knn_shrinkage: tuple[float, ...] = (5.0, 20.0, 100.0)
+    knn_keep: tuple[int, ...] = (20, 80, 256)
+    fewest: int = Field(default=50, ge=1)
+    """With fewer questions chance would choose: the settings stay as they are."""
+    most: int = Field(default=3000, ge=1)
+    """Questions that are asked."""
+    most_products: int = Field(default=4000, ge=1)
+    """Larger catalogues keep the settings: each try of EASE inverts a [P, P] matrix."""
+
+
 class TablesConfig(BaseConfig):
     """The simple sources."""
 
     neighbours: NeighbourConfig = NeighbourConfig()
     factors: FactorsConfig = FactorsConfig()
+    grid: SourceGrid = SourceGrid()
 
 
 class ColdRecipe(BaseConfig):

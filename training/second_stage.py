@@ -85,6 +85,10 @@ class SecondStage:
             "chosen": self.chosen.name,
             f"validation_ndcg@{k}": {trial.name: round(trial.mean, 4) for trial in self.trials},
         }
+        if self._examiner.source_choice.trials:
+            settings = self._examiner.source_choice.settings
+            chosen = {name: getattr(settings, name) for name in ("ease_l2", "knn_shrinkage", "knn_keep")}
+            found["sources"] = {"chosen": chosen, f"validation_ndcg@{k}": self._examiner.source_choice.report()}
         return found if self.copies is None else found | {f"one_missing_ndcg@{k}": self.copies.report()}
 
     @property

@@ -22,12 +22,14 @@ class NeighbourConfig(BaseConfig):
     ease_up_to: int = Field(default=12_000, ge=0)
     """Larger catalogues have no EASE: it inverts a dense [P, P] matrix."""
     knn_shrinkage: float = Field(default=20.0, ge=0)
+    knn_keep: int = Field(default=256, ge=1)
+    """Neighbours of each item that count."""
     transition_steps: int = Field(default=3, ge=1)
     """An item counts as following another up to so many steps later, each step half as much as the one before."""
     transition_smoothing: float = Field(default=5.0, ge=0)
     """Added to the number of times that an item was left: rare items say less."""
     keep: int = Field(default=256, ge=1)
-    """Neighbours kept of each item: bounds the memory of a large catalogue."""
+    """Entries kept of each item in the other models: bounds the memory of a large catalogue."""
 
 
 class Sequences(NamedTuple):
@@ -67,7 +69,7 @@ def fit_knn(interactions: sparse.csr_matrix, config: NeighbourConfig) -> sparse.
     together.eliminate_zeros()
     row = np.repeat(np.arange(together.shape[0]), np.diff(together.indptr))
     together.data /= np.sqrt(count[row] * count[together.indices]) + config.knn_shrinkage
-    return _strongest(together, config.keep)
+    return _strongest(together, config.knn_keep)
 
 
 def fit_transitions(sequences: Sequences, products: int, config: NeighbourConfig) -> sparse.csr_matrix:

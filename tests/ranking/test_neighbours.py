@@ -91,7 +91,7 @@ def test_keep_prunes_each_row_to_its_strongest(
     keep = 4
 
     def fit(kept: int) -> np.ndarray:
-        config = NeighbourConfig(keep=kept, ease_l2=1.0)
+        config = NeighbourConfig(keep=kept, knn_keep=kept, ease_l2=1.0)
         if model == "transition":
             return fit_transitions(sequences, PRODUCTS, config).toarray()
         fitted = fit_ease(interactions, config) if model == "ease" else fit_knn(interactions, config)
