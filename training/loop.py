@@ -120,7 +120,8 @@ class Trainer:
                 self._best = copy.deepcopy(self.model.state_dict())
             self._save()
             if progress and task is not None:
-                text = f"train: loss {epoch.loss:.3f} · validation {epoch.score:.4f} · {epoch.labels_per_second:,.0f}/s"
+                scored = "" if score is None else f" · validation {epoch.score:.4f}"
+                text = f"train: loss {epoch.loss:.3f}{scored} · {epoch.labels_per_second:,.0f}/s"
                 progress.update(task, completed=epoch.number, description=text)
         if progress and task is not None:
             progress.update(task, total=self.state.epoch, completed=self.state.epoch)
