@@ -49,7 +49,7 @@ class CreativeTables:
     @cached_property
     def mean_labels(self) -> np.ndarray:
         """[G] float32."""
-        return np.asarray(self.content.labels.toarray().mean(axis=0))
+        return np.asarray(self.content.labels.mean(axis=0), np.float32).ravel()
 
     @cached_property
     def of_mean(self) -> np.ndarray:

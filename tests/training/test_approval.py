@@ -154,6 +154,13 @@ class TestRegistry:
         assert "nothing was trained" in " ".join(capsys.readouterr().err.split())
         assert not (tmp_path / "home").exists()
 
+    def test_who_asks_for_a_champion_where_none_passed_is_told_so(self, tmp_path: Path, governed: Governed) -> None:
+        tracker = Tracker(tmp_path)
+        with tracker.run("tiny", "tiny"):
+            tracker.register(governed.record(False, Signatures("Ann", None, needs_approver=False)))
+        with pytest.raises(ModelError, match="no version passed its gate"):
+            tracker.bundle_folder()
+
     def test_who_asks_for_a_champion_that_waits_is_told_how(self, tmp_path: Path, governed: Governed) -> None:
         tracker = Tracker(tmp_path)
         with pytest.raises(ModelError, match="train one with"):
