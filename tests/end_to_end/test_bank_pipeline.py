@@ -16,7 +16,7 @@ from recsys.schema import Kind
 from serving.features import OnlineFeatures
 from tests.end_to_end.conftest import TrainedBank, run
 from training.dataset import join_customers
-from training.tracking import Tracker, report_metrics, tracking_uri
+from training.tracking import Tracker, report_metrics
 
 
 def digest(folder: Path) -> str:
@@ -34,7 +34,7 @@ def test_train_on_the_bank_beats_popularity_and_is_promoted(trained: TrainedBank
 
 
 def test_mlflow_holds_what_was_printed(trained: TrainedBank) -> None:
-    mlflow.set_tracking_uri(tracking_uri(trained.home))
+    Tracker(trained.home)  # its home for the runs and for the registry: another test may have left its own
     logged = mlflow.get_run(trained.result["run_id"]).data
     for name, value in report_metrics(trained.result["evaluation"]).items():
         assert logged.metrics[name] == pytest.approx(value), name
@@ -48,7 +48,7 @@ def test_mlflow_holds_what_was_printed(trained: TrainedBank) -> None:
 
 
 def test_registered_model_predicts_through_pyfunc(trained: TrainedBank) -> None:
-    mlflow.set_tracking_uri(tracking_uri(trained.home))
+    Tracker(trained.home)  # its home for the runs and for the registry: another test may have left its own
     model = mlflow.pyfunc.load_model("models:/recommender@champion")
     rows = pl.DataFrame({"features": [json.dumps({"customer_profile__segment": "mass"}), "{}"]}).to_pandas()
     answer = model.predict(rows)
