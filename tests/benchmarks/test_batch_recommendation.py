@@ -1,8 +1,8 @@
 """How fast `recsys recommend` is for everybody, and its scoring beside the top-k of `implicit` on the same vectors.
 
 The model is trained for one epoch on a small bank with the same products and columns, large enough for a second stage
-and with products that nobody touched: what it says does not matter here, what it costs to ask does. Feature tables are built and applied; nothing is written to the online store, which a
-batch never reads.
+and with products that nobody touched: what it says does not matter here, what it costs to ask does. Feature tables are
+built and applied; nothing is written to the online store, which a batch never reads.
 """
 
 import cProfile
