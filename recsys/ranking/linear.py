@@ -73,12 +73,14 @@ class LinearRanker:
             seed: of the draw of questions, where there are too many.
         """
         rows = _enough(rows.take(np.isin(rows.query, rows.query[rows.label > 0])), seed)
+        if not len(rows.label):
+            return cls(Curves(*np.zeros((len(Curves._fields), len(names)))))
         low, high = _range(rows.features)
         design = _Design(rows.features, low, high, np.array([is_proposal(name) for name in names], bool))
         weights = _solve(design.values, rows.label, rows.query, config)
         value, log, missing = design.shares(weights)
         found = Curves(value, log, missing, low, high, np.zeros(len(names)))
-        return cls(found._replace(mean=_each(found, rows.features).mean(axis=0) if len(rows.label) else found.mean))
+        return cls(found._replace(mean=_each(found, rows.features).mean(axis=0)))
 
     @classmethod
     def parse(cls, text: str) -> "LinearRanker":
@@ -159,8 +161,6 @@ def _solve(values: np.ndarray, label: np.ndarray, query: np.ndarray, config: Lin
     """[K] weights of [E, K]: each question's positives share its one choice."""
     from scipy.optimize import minimize
 
-    if not len(label):
-        return np.zeros(values.shape[1])
     starts = np.flatnonzero(np.r_[True, query[1:] != query[:-1]])
     which = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(query)]))
     wanted = label / np.add.reduceat(label, starts)[which]
