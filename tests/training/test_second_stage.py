@@ -106,7 +106,7 @@ class TestChoice:
         scores = recommender.score(states, Kind.PRODUCTS)
         test = carousel.agreeing().test
         assert metrics_of(scores, test, K).ndcg.mean() > 0.8
-        one = states[np.array([0])]._replace(read=None)
+        one = states[np.array([0])]
         account = recommender.ranker_contributions(one, 3)
         everything = recommender.tower_scores(one, Kind.PRODUCTS)[0]
         assert sum(account.values()) == pytest.approx(scores[0, 3] - 1e-5 * np.tanh(everything[3]), abs=1e-3)
