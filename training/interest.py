@@ -66,11 +66,7 @@ class InterestFitter:
         if sum(len(np.unique(example.rows.query)) for example in examples) < self._recipe.fewest:
             return None
         examples = [*examples, *more]
-        rows = RankingRows(
-            np.concatenate([example.rows.features for example in examples]),
-            np.concatenate([example.rows.label for example in examples]),
-            np.concatenate([example.rows.query for example in examples]),
-        )
+        rows = RankingRows.joined([example.rows for example in examples])
         model = BoostedRanker.fit(rows, self._recipe.trees, self._seed, threads)
         config = InterestConfig(
             rounds=self._recipe.trees.rounds,

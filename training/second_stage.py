@@ -108,13 +108,7 @@ class SecondStage:
     ) -> Bundle:
         """The bundle with the chosen ranker, fitted on the known answers."""
         inputs = self._first.prepared.inputs
-        learned = [part.learned(np.ones(len(part.queries), bool)) for part in known]
-        starts = np.cumsum([0, *(int(part.query.max()) + 1 for part in learned)])
-        rows = RankingRows(
-            np.concatenate([part.features for part in learned]),
-            np.concatenate([part.label for part in learned]),
-            np.concatenate([part.query + start for part, start in zip(learned, starts[:-1], strict=True)]),
-        )
+        rows = RankingRows.joined([part.learned(np.ones(len(part.queries), bool)) for part in known])
         model = fit_ranker(rows, known[0].names, ranker, self._config.loop.seed, loop_threads(self._config.loop))
         config = StageConfig(
             candidates=self._ranking.candidates,

@@ -1,5 +1,6 @@
 """The boosted ranker: a LightGBM model over the cross features, kept as text, never as a pickle."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -55,6 +56,16 @@ class RankingRows(NamedTuple):
     """[E] float32 of zeros and ones."""
     query: np.ndarray
     """[E] int64, ascending: which question each row belongs to."""
+
+    @classmethod
+    def joined(cls, parts: Sequence["RankingRows"]) -> "RankingRows":
+        """All rows of some parts, whose questions are others each: their numbers follow those of the parts before."""
+        starts = np.cumsum([0, *(int(part.query.max(initial=-1)) + 1 for part in parts)])
+        return cls(
+            np.concatenate([part.features for part in parts]),
+            np.concatenate([part.label for part in parts]),
+            np.concatenate([part.query + start for part, start in zip(parts, starts[:-1].tolist(), strict=True)]),
+        )
 
     def take(self, rows: np.ndarray) -> "RankingRows":
         """The rows in a [E] bool mask."""

@@ -66,6 +66,15 @@ def test_fit_lambdarank_learns_nothing_from_questions_without_an_answer() -> Non
     assert fit("lambdarank", silent).text == fit("lambdarank", kept).text
 
 
+def test_joined_parts_keep_their_questions_apart() -> None:
+    one, none, other = make_rows(), make_rows().take(np.zeros(QUESTIONS * ITEMS, bool)), make_rows(seed=1)
+    joined = RankingRows.joined([one, none, other])
+    assert len(np.unique(joined.query)) == 2 * QUESTIONS
+    assert (np.diff(joined.query) >= 0).all()
+    np.testing.assert_array_equal(joined.features, np.concatenate([one.features, other.features]))
+    np.testing.assert_array_equal(joined.label[QUESTIONS * ITEMS :], other.label)
+
+
 @pytest.mark.parametrize("objective", ["binary", "lambdarank"])
 def test_text_round_trip_predicts_the_same(objective: Objective) -> None:
     ranker, features = fit(objective), make_rows(seed=1).features
