@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recsys.modeling.devices import to_device
 from recsys.modeling.encoding import EntityEncoding, EntityRows
 from recsys.modeling.tables import Jagged
 
@@ -26,8 +27,8 @@ class EntityBatch(NamedTuple):
         """The same batch on `device`."""
         return EntityBatch(
             self.categorical.to(device) if self.categorical is not None else None,
-            {name: values.to(device) for name, values in self.dense.items()},
-            {name: values.to(device) for name, values in self.present.items()},
+            {name: to_device(values, device) for name, values in self.dense.items()},
+            {name: to_device(values, device) for name, values in self.present.items()},
         )
 
 
@@ -47,7 +48,7 @@ class HistoryBatch(NamedTuple):
 
     def to(self, device: torch.device) -> "HistoryBatch":
         """The same batch on `device`."""
-        return HistoryBatch(*(values.to(device) for values in self))
+        return HistoryBatch(*(to_device(values, device) for values in self))
 
     def take(self, index: Tensor) -> "HistoryBatch":
         """Histories `index`, [B] int64."""
@@ -83,6 +84,7 @@ def make_entity_batch(encoding: EntityEncoding, rows: EntityRows, ids: np.ndarra
             tuple(categorical_keys(encoding, with_id=ids is not None)),
             torch.from_numpy(np.concatenate(values)),
             torch.from_numpy(np.concatenate(lengths)),
+            tuple(map(len, values)),
         )
     dense = {
         group.name: torch.from_numpy(np.concatenate([rows.numeric[group.name], rows.vectors[group.name]], axis=1))

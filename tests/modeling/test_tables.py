@@ -13,6 +13,7 @@ BATCH = Jagged(
     ("colour", "tags", "id"),
     torch.tensor([1, 0, 4, 6, 6, 2, 3, 1, 0]),
     torch.tensor([1, 1, 1, 0, 3, 0, 1, 1, 1]),
+    (3, 3, 3),
 )
 
 
