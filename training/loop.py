@@ -17,9 +17,10 @@ from torch import Tensor
 
 from recsys.config import BaseConfig
 from recsys.modeling.batches import EntityBatch, make_entity_batch
-from recsys.modeling.devices import to_device
+from recsys.modeling.devices import take_rows, to_device
 from recsys.modeling.losses import LossConfig, full_softmax, sampled_softmax
 from recsys.modeling.two_tower import ItemVectors, TwoTower
+from training.columns import CustomerColumns
 from training.dataset import Prepared
 from training.examples import Labels
 
@@ -210,6 +211,7 @@ class Objective:
         self.device = device
         self.config: LossConfig = model.config.loss
         training = prepared.training
+        self.columns = CustomerColumns(prepared.inputs.customers, training.columns, device)
         self.product_negatives = ItemSampler(training.product_counts, self.config)
         self.content_negatives = ItemSampler(training.content_counts, self.config)
 
@@ -223,14 +225,20 @@ class Objective:
 
     def _of(self, read: "Read", labels: Labels, items: ItemVectors, generator: np.random.Generator) -> Tensor:
         customers = self.model.encode_customers(*read)
-        own = self.prepared.training.own_products.mask(labels.customer, len(items.products) - 1)
+        own = self.own_products(labels, len(items.products) - 1) if self.config.mask_own_items else None
         towards = Candidates(items.products[:-1], labels.product, own, self.product_negatives)
         loss = self._towards(customers, labels.weight, towards, generator)
         if items.contents is not None and self.config.contents_weight:
-            nothing = np.zeros((len(labels), len(items.contents) - 1), bool)
-            towards = Candidates(items.contents[:-1], labels.content, nothing, self.content_negatives)
+            towards = Candidates(items.contents[:-1], labels.content, None, self.content_negatives)
             loss = loss + self.config.contents_weight * self._towards(customers, labels.weight, towards, generator)
         return loss + self.config.alignment_weight * items.alignment
+
+    def own_products(self, labels: Labels, count: int) -> Tensor:
+        """[B, P] bool: what the customer has; laid out on the device, which takes a few pairs instead of all places."""
+        customer, product = self.prepared.training.own_products.pairs(labels.customer)
+        own = torch.zeros(len(labels), count, dtype=torch.bool, device=self.device)
+        own[self.on_device(customer), self.on_device(product)] = True
+        return own
 
     def _read(self, labels: Labels, items: ItemVectors) -> "Read":
         training = self.prepared.training
@@ -239,7 +247,7 @@ class Objective:
         states = self.model.encode_histories(items, history)
         position = self.on_device(labels.position)
         state = states[self.on_device(local), position]
-        columns = make_entity_batch(self.prepared.inputs.customers, training.columns.take(labels.row)).to(self.device)
+        columns = self.columns.take(labels.row)
         return Read(columns, state, position > 0, self.on_device(labels.channel))
 
     def _towards(
@@ -249,9 +257,10 @@ class Objective:
         named = np.flatnonzero(towards.target >= 0)
         if not len(named):
             return customers.sum() * 0.0
-        chosen = customers[self.on_device(named)]
-        own = towards.own[named] if self.config.mask_own_items else np.zeros_like(towards.own[named])
+        rows = self.on_device(named)
+        chosen = customers[rows]
         weights = self.on_device(weight[named])
+        own = None if towards.own is None else towards.own[rows]
         narrowed = towards._replace(target=towards.target[named], own=own)
         if len(towards.vectors) <= self.config.full_softmax_up_to:
             return self._full(chosen, weights, narrowed)
@@ -259,24 +268,28 @@ class Objective:
 
     def _full(self, customers: Tensor, weight: Tensor, towards: "Candidates") -> Tensor:
         logits = self.model.logits(customers, towards.vectors)
-        excluded = self.on_device(towards.own | towards.sampler.untouched[None, :])
+        excluded = self.on_device(towards.sampler.untouched)[None, :].expand_as(logits)
+        if towards.own is not None:
+            excluded = excluded | towards.own
         return full_softmax(logits, self.on_device(towards.target), weight, excluded)
 
     def _sampled(
         self, customers: Tensor, weight: Tensor, towards: "Candidates", generator: np.random.Generator
     ) -> Tensor:
         sample, log_q = towards.sampler.draw(towards.target, generator)
-        excluded = towards.own[:, sample] | (sample[None, :] == towards.target[:, None])
-        negatives = self.model.logits(customers, towards.vectors[self.on_device(sample)])
-        goals = towards.vectors[self.on_device(towards.target)]
+        drawn, target = self.on_device(sample), self.on_device(towards.target)
+        excluded = drawn[None, :] == target[:, None]
+        if towards.own is not None:
+            excluded = excluded | towards.own[:, drawn]
+        negatives = self.model.logits(customers, take_rows(towards.vectors, drawn))
+        goals = take_rows(towards.vectors, target)
         cosine = (self.model.scale(customers) * self.model.scale(goals)).sum(dim=1)
         correction = None
         if self.config.logq:
             log_q = log_q.astype(np.float32)
             of_goal, of_sample = (self.on_device(log_q[index]) for index in (towards.target, sample))
             correction = (of_goal, of_sample)
-        mask = self.on_device(excluded)
-        return sampled_softmax(cosine / self.model.config.temperature, negatives, correction, weight, mask)
+        return sampled_softmax(cosine / self.model.config.temperature, negatives, correction, weight, excluded)
 
 
 class Read(NamedTuple):
@@ -298,8 +311,8 @@ class Candidates(NamedTuple):
     """[N, D]."""
     target: np.ndarray
     """[B] int64 row of the positive, -1 = none."""
-    own: np.ndarray
-    """[B, N] bool: no negatives, because the customer has them."""
+    own: Tensor | None
+    """[B, N] bool: no negatives, because the customer has them; None: there are none such."""
     sampler: "ItemSampler"
 
 

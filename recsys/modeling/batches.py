@@ -69,6 +69,19 @@ def make_entity_batch(encoding: EntityEncoding, rows: EntityRows, ids: np.ndarra
         rows: B rows.
         ids: [B] int64 id index (0 = unknown) for items, None for customers.
     """
+    dense = {
+        group.name: torch.from_numpy(np.concatenate([rows.numeric[group.name], rows.vectors[group.name]], axis=1))
+        for group in encoding.groups
+    }
+    present = {
+        name: torch.from_numpy(np.ascontiguousarray(rows.present[:, position]))
+        for position, name in enumerate(encoding.group_names())
+    }
+    return EntityBatch(make_categorical(encoding, rows, ids), dense, present)
+
+
+def make_categorical(encoding: EntityEncoding, rows: EntityRows, ids: np.ndarray | None = None) -> Jagged | None:
+    """The categories of B rows, as `make_entity_batch` takes them; None where there are none."""
     values = [rows.categorical[:, position] for position in range(rows.categorical.shape[1])]
     lengths = [np.ones(len(column), np.int64) for column in values]
     for position in range(rows.lists.shape[1]):
@@ -78,20 +91,11 @@ def make_entity_batch(encoding: EntityEncoding, rows: EntityRows, ids: np.ndarra
     if ids is not None:
         values.append(ids)
         lengths.append(np.ones(len(ids), np.int64))
-    categorical = None
-    if values:
-        categorical = Jagged(
-            tuple(categorical_keys(encoding, with_id=ids is not None)),
-            torch.from_numpy(np.concatenate(values)),
-            torch.from_numpy(np.concatenate(lengths)),
-            tuple(map(len, values)),
-        )
-    dense = {
-        group.name: torch.from_numpy(np.concatenate([rows.numeric[group.name], rows.vectors[group.name]], axis=1))
-        for group in encoding.groups
-    }
-    present = {
-        name: torch.from_numpy(np.ascontiguousarray(rows.present[:, position]))
-        for position, name in enumerate(encoding.group_names())
-    }
-    return EntityBatch(categorical, dense, present)
+    if not values:
+        return None
+    return Jagged(
+        tuple(categorical_keys(encoding, with_id=ids is not None)),
+        torch.from_numpy(np.concatenate(values)),
+        torch.from_numpy(np.concatenate(lengths)),
+        tuple(map(len, values)),
+    )

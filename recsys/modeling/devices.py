@@ -4,16 +4,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+_STAGED_BYTES = 1 << 16
+"""Up to so many, a copy from pageable memory returns before the device has come to it."""
+
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
     """The tensor on `device`; the copy to a GPU is queued behind its work, so that the host need not wait for it.
 
-    Only copies from pinned memory are queued (https://docs.pytorch.org/docs/stable/notes/cuda.html, Use pinned memory
-    buffers); a copy from any other waits until all that was queued before is done.
+    What is small is staged at once; a larger copy is queued only from pinned memory
+    (https://docs.nvidia.com/cuda/cuda-runtime-api/api-sync-behavior.html).
     """
-    if device.type == "cuda" and values.device.type == "cpu":
-        return values.pin_memory().to(device, non_blocking=True)
-    return values.to(device)
+    if device.type != "cuda" or values.is_cuda:
+        return values.to(device)
+    return (values if values.nbytes <= _STAGED_BYTES else values.pin_memory()).to(device, non_blocking=True)
 
 
 def take_rows(table: Tensor, index: Tensor) -> Tensor:

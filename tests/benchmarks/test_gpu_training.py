@@ -33,15 +33,18 @@ pytestmark = [
     pytest.mark.benchmark,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU: torch.cuda.is_available() is false"),
 ]
-CUSTOMERS, PRODUCTS, CONTENTS = 4000, 600, 1200
-EPOCHS = 4
+CUSTOMERS, PRODUCTS, CONTENTS = 2000, 600, 1200
+EPOCHS = 3
 BATCHES = (1024, 4096, 16384)
-CPU_BATCHES = BATCHES[:2]
-"""In-batch negatives cost the square of the batch: the largest is left to the GPU."""
+CPU_BATCHES = BATCHES[:1]
+"""In-batch negatives cost the square of the batch: larger ones are left to the GPU."""
 MODEL = TwoTowerConfig(loss=LossConfig(full_softmax_up_to=0))
 """In-batch and uniform negatives, however few products there are."""
 SEEDS_DIFFER_BY = 0.012
 """Between two devices drop-out draws other numbers, as between two seeds; seeds of the CPU were .003 apart."""
+MEAN_ROUNDING = 1e-5
+"""A GPU adds gradients up in any order: two runs that nobody broke off were up to 1e-6 apart in a weight after two
+epochs. Without the optimizer's state, resumed weights were 3e-3 away on average (on the CPU)."""
 Start = Callable[..., Trainer]
 
 
@@ -87,6 +90,17 @@ def speed(epochs: list[Epoch]) -> float:
     return statistics.median(epoch.labels_per_second for epoch in epochs[1:])
 
 
+def losses(result: TrainingResult) -> list[float]:
+    """Of every epoch."""
+    return [epoch.loss for epoch in result.state.history]
+
+
+def mean_difference(one: TwoTower, other: TwoTower) -> float:
+    """Of all weights, on average."""
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    return float(torch.cat([(first - second).abs().flatten() for first, second in pairs]).mean())
+
+
 def test_training_on_the_gpu_is_as_good_as_on_the_cpu(
     learnable: Learnable, start: Start, say: Callable[[str], None]
 ) -> None:
@@ -97,34 +111,35 @@ def test_training_on_the_gpu_is_as_good_as_on_the_cpu(
         found[device] = start(device).fit(learnable.scorer())
         epochs = found[device].state.history
         scores = " ".join(f"{epoch.score:.4f}" for epoch in epochs)
-        memory = f", peak {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB" if device == "cuda" else ""
+        memory = f", peak {torch.cuda.max_memory_allocated() >> 20} MiB" if device == "cuda" else ""
         say(f"{device}: {speed(epochs):,.0f} labels/s, NDCG@10 by epoch {scores}{memory}")
     cpu, gpu = found["cpu"].state, found["cuda"].state
     assert next(found["cuda"].model.parameters()).is_cuda
     assert gpu.best_score == pytest.approx(cpu.best_score, abs=SEEDS_DIFFER_BY)
     assert min(cpu.best_score, gpu.best_score) > 0.15  # popularity has .03
-    assert [epoch.loss for epoch in gpu.history] == pytest.approx([epoch.loss for epoch in cpu.history], rel=0.01)
+    assert losses(found["cuda"]) == pytest.approx(losses(found["cpu"]), rel=0.02)
 
 
 @pytest.mark.parametrize("batch", BATCHES)
 def test_training_speed_by_batch(batch: int, start: Start, say: Callable[[str], None]) -> None:
     for device in ("cpu", "cuda") if batch in CPU_BATCHES else ("cuda",):
         torch.cuda.reset_peak_memory_stats()
-        epochs = start(device, labels_per_batch=batch, epochs=3 if device == "cpu" else 6).fit(None).state.history
+        epochs = start(device, labels_per_batch=batch, epochs=3 if device == "cpu" else 5).fit(None).state.history
         assert epochs[-1].loss < epochs[0].loss
-        say(f"batch {batch}, {device}: {speed(epochs):,.0f} labels/s, {torch.cuda.max_memory_allocated() >> 20} MiB on GPU")
+        memory = f", peak {torch.cuda.max_memory_allocated() >> 20} MiB" if device == "cuda" else ""
+        say(f"batch {batch}, {device}: {speed(epochs):,.0f} labels/s{memory}")
 
 
 @pytest.mark.parametrize("pretrain", [False, True], ids=["labels", "pretraining"])
-def test_training_on_the_gpu_that_was_killed_resumes_to_the_same_weights(
+def test_training_on_the_gpu_that_was_killed_resumes_as_if_it_had_not_been(
     pretrain: bool, start: Start, tmp_path: Path
 ) -> None:
-    whole = start("cuda", pretrain=pretrain, epochs=3).fit(None).model.state_dict()
+    whole = start("cuda", pretrain=pretrain, epochs=3).fit(None)
     start("cuda", tmp_path / "run.checkpoint", pretrain=pretrain, epochs=1).fit(None)
     resumed = start("cuda", tmp_path / "run.checkpoint", pretrain=pretrain, epochs=3).fit(None)
     assert [epoch.number for epoch in resumed.state.history] == [1, 2, 3]
-    for name, weights in resumed.model.state_dict().items():
-        torch.testing.assert_close(weights, whole[name], rtol=0, atol=0)
+    assert losses(resumed) == pytest.approx(losses(whole), rel=1e-4)
+    assert mean_difference(resumed.model, whole.model) < MEAN_ROUNDING
 
 
 def test_checkpoint_of_the_gpu_goes_on_on_the_cpu(start: Start, tmp_path: Path) -> None:
@@ -136,13 +151,14 @@ def test_checkpoint_of_the_gpu_goes_on_on_the_cpu(start: Start, tmp_path: Path) 
 
 
 def test_pretraining_on_the_gpu_learns_what_it_learns_on_the_cpu(start: Start, say: Callable[[str], None]) -> None:
-    losses = {}
+    found = {}
     for device in ("cpu", "cuda"):
-        epochs = start(device, pretrain=True, epochs=3).fit(None).state.history
-        losses[device] = [epoch.loss for epoch in epochs]
-        say(f"pretraining, {device}: {speed(epochs):,.0f} moments/s, loss {losses[device][0]:.3f} {losses[device][-1]:.3f}")
-    assert losses["cuda"] == pytest.approx(losses["cpu"], rel=0.01)
-    assert losses["cuda"][-1] < 0.95 * losses["cuda"][0]
+        result = start(device, pretrain=True, epochs=3).fit(None)
+        found[device] = losses(result)
+        first, *_, last = found[device]
+        say(f"pretraining, {device}: {speed(result.state.history):,.0f} moments/s, loss {first:.3f} to {last:.3f}")
+    assert found["cuda"] == pytest.approx(found["cpu"], rel=0.02)
+    assert found["cuda"][-1] < 0.95 * found["cuda"][0]
 
 
 def test_served_on_the_cpu_what_was_trained_on_the_gpu_scores_alike(
