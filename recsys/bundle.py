@@ -29,6 +29,7 @@ from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.cold import ColdConfig, ColdRanker, ColdTables
 from recsys.ranking.interest import Interest, InterestTables, Matched
 from recsys.ranking.profiles import Profiles
+from recsys.ranking.rankers import Ranker, load_ranker
 from recsys.ranking.response import ResponseConfig, ResponseModel
 from recsys.ranking.response_files import load_response, save_response
 from recsys.ranking.stage import StageConfig
@@ -101,7 +102,7 @@ class Ranking(NamedTuple):
     """The second stage, as it was fitted."""
 
     tables: ItemTables
-    ranker: BoostedRanker
+    ranker: Ranker
     config: StageConfig
     interest: Interest | None = None
 
@@ -206,7 +207,7 @@ def _load_ranking(folder: Path, manifest: BundleManifest) -> Ranking | None:
         affinity = Affinity.from_arrays(arrays, inputs.customers.group_names())
         matched = None if affinity is None else Matched(affinity, inputs.customers)
         interest = Interest(known, tables, BoostedRanker((folder / _INTEREST).read_text()), config.interest, matched)
-    return Ranking(tables, BoostedRanker((folder / _RANKER).read_text()), config, interest)
+    return Ranking(tables, load_ranker((folder / _RANKER).read_text()), config, interest)
 
 
 def _load_cold(folder: Path, config: ColdConfig | None) -> ColdRanker | None:

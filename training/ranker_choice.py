@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recsys.metrics.bootstrap import Interval, bootstrap_difference
-from recsys.ranking.boosted import BoostedConfig, BoostedRanker
+from recsys.ranking.linear import LinearConfig
+from recsys.ranking.rankers import Ranker, RankerConfig, fit_ranker
 from recsys.schema import Modality
 from training.answers import Answers
 from training.config import TrainConfig
@@ -30,7 +31,7 @@ class Trial(NamedTuple):
     """One choice, cross-validated."""
 
     name: str
-    ranker: BoostedConfig | None
+    ranker: RankerConfig | None
     """As many trees as are tried; None: the towers alone."""
     ndcg: np.ndarray
     """[Q]."""
@@ -46,7 +47,7 @@ class Fold(NamedTuple):
 
     held_out: np.ndarray
     """[Q] bool."""
-    model: BoostedRanker
+    model: Ranker
 
 
 class Way(NamedTuple):
@@ -105,7 +106,7 @@ class RankerChoice:
         self._samples = config.evaluation.bootstrap_samples
 
     def try_all(self, answers: Answers) -> list[Trial]:
-        """The towers alone, and each ranker at each number of trees."""
+        """The towers alone, and each ranker, those of trees at each number of them."""
         trials = [Trial("towers", None, answers.ndcg(answers.tower, self._k))]
         questions = np.unique(answers.rows.query[answers.rows.label > 0])
         if self._ranking.enabled and len(questions) >= _FEWEST_QUESTIONS:
@@ -125,12 +126,12 @@ class RankerChoice:
         best = max(rankers, key=lambda trial: trial.mean)
         return towers if bootstrap_difference(towers.ndcg, best.ndcg, self._samples).low > 0 else best
 
-    def try_copies(self, ranker: BoostedConfig, plain: Way, copies: Way, modalities: Sequence[Modality]) -> CopiesTrial:
+    def try_copies(self, ranker: RankerConfig, plain: Way, copies: Way, modalities: Sequence[Modality]) -> CopiesTrial:
         """One ranker, learned both ways, and asked without each modality in turn."""
         plainly, copied = (self._without_each(ranker, way, modalities) for way in (plain, copies))
         return CopiesTrial(plainly, copied, self._samples)
 
-    def _without_each(self, ranker: BoostedConfig, way: Way, modalities: Sequence[Modality]) -> dict[str, np.ndarray]:
+    def _without_each(self, ranker: RankerConfig, way: Way, modalities: Sequence[Modality]) -> dict[str, np.ndarray]:
         """What is missing to [B] NDCG."""
         questions = len(way.answers.queries)
         rows = np.sort(np.random.default_rng(self._seed).permutation(questions)[:_MOST_LACKING])
@@ -149,8 +150,11 @@ class RankerChoice:
             scores[asked] = model.predict(answers.rows.features[asked], rounds)
         return answers.ndcg(answers.dense(scores), self._k)
 
-    def _cross_validate(self, answers: Answers, ranker: BoostedConfig) -> list[Trial]:
+    def _cross_validate(self, answers: Answers, ranker: RankerConfig) -> list[Trial]:
         """One trial per number of trees."""
+        if isinstance(ranker, LinearConfig):
+            ndcg = self._held_out(answers, self._folds(answers, ranker))
+            return [Trial(f"conditional logit, l2 {ranker.l2:g}", ranker, ndcg)]
         step = self._ranking.round_step
         numbers = range(min(step, ranker.rounds), ranker.rounds + 1, step)
         folds = self._folds(answers, ranker)
@@ -163,10 +167,10 @@ class RankerChoice:
             for number in numbers
         ]
 
-    def _folds(self, answers: Answers, ranker: BoostedConfig) -> list[Fold]:
+    def _folds(self, answers: Answers, ranker: RankerConfig) -> list[Fold]:
         """Rankers that each have not seen some of the questions, every question by one of them."""
         fold = np.random.default_rng(self._seed).permutation(len(answers.queries)) % self._ranking.folds
         return [
-            Fold(mine, BoostedRanker.fit(answers.learned(~mine), ranker, self._seed, self._threads))
+            Fold(mine, fit_ranker(answers.learned(~mine), answers.names, ranker, self._seed, self._threads))
             for mine in (fold == number for number in range(self._ranking.folds))
         ]

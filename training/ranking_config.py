@@ -5,7 +5,9 @@ from pydantic import Field
 from recsys.config import BaseConfig
 from recsys.ranking.boosted import BoostedConfig
 from recsys.ranking.candidates import CandidateConfig
+from recsys.ranking.linear import LinearConfig
 from recsys.ranking.neighbours import NeighbourConfig
+from recsys.ranking.rankers import RankerConfig
 from training.interest_config import InterestRecipe
 from training.response_config import ResponseRecipe
 
@@ -76,7 +78,11 @@ class RankingConfig(BaseConfig):
     surely helps when one is missing: trees that never saw it missing may not know what to do then. 0: never."""
     cold: ColdRecipe = ColdRecipe()
     response: ResponseRecipe = ResponseRecipe()
-    rankers: tuple[BoostedConfig, ...] = (BoostedConfig(), BoostedConfig(objective="lambdarank"))
+    rankers: tuple[RankerConfig, ...] = (
+        *(LinearConfig(l2=l2) for l2 in (10.0, 30.0, 100.0)),
+        BoostedConfig(),
+        BoostedConfig(objective="lambdarank"),
+    )
     """Those that are compared."""
     folds: int = Field(default=3, ge=2)
     round_step: int = Field(default=50, ge=1)

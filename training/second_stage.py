@@ -1,7 +1,7 @@
 """Fits the second stage on answers that the first has not seen, and keeps it only if it helps.
 
 The towers and the simple sources learn from the training part; what customers took up in the validation part, with the
-features of just before, is what the boosted ranker learns from. Which ranker, and how many trees, is chosen by
+features of just before, is what the ranker learns from. Which ranker, and how many trees, is chosen by
 cross-validation over customers; the towers alone are served where they are surely better. Some questions are learned
 from once more with one modality missing where that surely helps when one is missing.
 """
@@ -14,8 +14,9 @@ import polars as pl
 
 from recsys.bundle import Bundle, Ranking
 from recsys.data.splits import Part
-from recsys.ranking.boosted import BoostedConfig, BoostedRanker, RankingRows
+from recsys.ranking.boosted import BoostedConfig, RankingRows
 from recsys.ranking.interest import Interest
+from recsys.ranking.rankers import RankerConfig, fit_ranker
 from recsys.ranking.stage import StageConfig
 from recsys.ranking.tables import ItemTables, numeric_names
 from training.answers import Answers, Examiner, FirstStage
@@ -103,7 +104,7 @@ class SecondStage:
         return Way(examiner.answers(Part.VALIDATION, known, share), partial(examiner.without, Part.VALIDATION, known))
 
     def _with_ranking(
-        self, bundle: Bundle, ranker: BoostedConfig, known: list[Answers], tables: ItemTables, interest: Interest | None
+        self, bundle: Bundle, ranker: RankerConfig, known: list[Answers], tables: ItemTables, interest: Interest | None
     ) -> Bundle:
         """The bundle with the chosen ranker, fitted on the known answers."""
         inputs = self._first.prepared.inputs
@@ -114,10 +115,10 @@ class SecondStage:
             np.concatenate([part.label for part in learned]),
             np.concatenate([part.query + start for part, start in zip(learned, starts[:-1], strict=True)]),
         )
-        model = BoostedRanker.fit(rows, ranker, self._config.loop.seed, loop_threads(self._config.loop))
+        model = fit_ranker(rows, known[0].names, ranker, self._config.loop.seed, loop_threads(self._config.loop))
         config = StageConfig(
             candidates=self._ranking.candidates,
-            rounds=ranker.rounds,
+            rounds=ranker.rounds if isinstance(ranker, BoostedConfig) else None,
             features=known[0].names,
             event_types=inputs.event_types,
             numbers=numeric_names(inputs.products),

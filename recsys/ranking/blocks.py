@@ -5,6 +5,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from threadpoolctl import threadpool_limits
+
 AT_ONCE: Final = 512
 """Customers of a block: bounds the memory of scores of every product."""
 _MOST_THREADS: Final = 8
@@ -21,5 +23,6 @@ def in_blocks(count: int, block: Callable[[slice], None]) -> None:
         for rows in ranges:
             block(rows)
         return
-    with ThreadPoolExecutor(min(len(ranges), os.cpu_count() or 1, _MOST_THREADS)) as pool:
+    threads = min(len(ranges), os.cpu_count() or 1, _MOST_THREADS)
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:  # else each block wants every core
         list(pool.map(block, ranges))

@@ -14,7 +14,9 @@ import numpy as np
 from pydantic import Field
 
 from recsys.config import BaseConfig
+from recsys.ranking.blocks import in_blocks
 from recsys.ranking.boosted import BoostedRanker
+from recsys.ranking.forest import Parts
 from recsys.ranking.tables import Arrays, ContentTables
 
 _NEAREST = 10
@@ -121,14 +123,22 @@ class ColdTables(NamedTuple):
         }
         return Fixed(nearest, known.astype(np.float32), np.where(known, self.numbers, 0).astype(np.float32), around)
 
-    def features(self, had: np.ndarray, fixed: "Fixed | None" = None) -> tuple[list[str], np.ndarray]:
-        """Names, and [B, C, F] float32.
+    def features(self, had: np.ndarray) -> tuple[list[str], np.ndarray]:
+        """Names, and [B, C, F] float32: what `columns` says, as a ranker learns from it.
 
         Args:
             had: [B, P] zeros and ones: the products that customers ever took up.
-            fixed: what `fixed` says, where it is known already.
         """
-        fixed = self.fixed() if fixed is None else fixed
+        columns = self.columns(had, self.fixed())
+        return list(columns), np.stack([np.asarray(values, np.float32) for values in columns.values()], axis=2)
+
+    def columns(self, had: np.ndarray, fixed: "Fixed") -> Arrays:
+        """Name to [B, C]: the features of new products for customers.
+
+        Args:
+            had: [B, P] zeros and ones: the products that customers ever took up.
+            fixed: what `fixed` says.
+        """
         own = had[:, self.warm]
         number = own.sum(axis=1, keepdims=True)
         mean, share = own / np.maximum(number, 1), own / np.sqrt(np.maximum(number, 1))
@@ -146,8 +156,7 @@ class ColdTables(NamedTuple):
             columns[f"nearest_popularity_{name}"] = np.broadcast_to(
                 self.counts[near].mean(axis=0), (len(had), len(self.cold))
             )
-        columns |= self._number_columns(had, own, fixed)
-        return list(columns), np.stack([np.asarray(values, np.float32) for values in columns.values()], axis=2)
+        return columns | self._number_columns(had, own, fixed)
 
     def _number_columns(self, had: np.ndarray, own: np.ndarray, fixed: "Fixed") -> Arrays:
         """Each number of a new product, its distance from the mean of what he had, and how much he had around it."""
@@ -212,6 +221,7 @@ class ColdRanker:
         self.models = tuple(models)
         self.config = config
         self._fixed = tables.fixed()
+        self._reads = sorted({int(column) for model in self.models for column in model.used()})
 
     def score(self, ever: np.ndarray) -> np.ndarray:
         """[B, C] float32: the mean of the models' scores, which order a customer's new products and mean nothing else.
@@ -219,11 +229,23 @@ class ColdRanker:
         Args:
             ever: [B, K] int64 rows of the products that each customer ever took up, -1 = none.
         """
-        names, values = self.tables.features(had_products(ever, len(self.tables.numbers)), self._fixed)
-        place = {name: column for column, name in enumerate(names)}
-        flat = values[:, :, [place[name] for name in self.config.features]].reshape(-1, len(self.config.features))
-        scores = [model.predict(flat, self.config.rounds) for model in self.models]
-        return np.stack(scores).mean(axis=0, dtype=np.float32).reshape(values.shape[:2])
+        out = np.empty((len(ever), len(self.tables.cold)), np.float32)
+
+        def block(rows: slice) -> None:
+            out[rows] = self._score(had_products(ever[rows], len(self.tables.numbers)))
+
+        in_blocks(len(out), block)
+        return out
+
+    def _score(self, had: np.ndarray) -> np.ndarray:
+        """[B, C] of customers who ever took up [B, P]; what no tree asks for is 0."""
+        columns = self.tables.columns(had, self._fixed)
+        values = np.zeros((len(self.config.features), len(had), len(self.tables.cold)), np.float32)
+        for place in self._reads:
+            values[place] = columns[self.config.features[place]]
+        parts = Parts.of_columns(values.reshape(len(values), -1))
+        scores = [model.predict_parts(parts, self.config.rounds) for model in self.models]
+        return np.stack(scores).mean(axis=0, dtype=np.float32).reshape(values.shape[1:])
 
     def reorder(self, ever: np.ndarray, scores: np.ndarray, allowed: np.ndarray | None) -> np.ndarray:
         """The same [B, P] scores, with those of the new products handed out among themselves by `score`.

@@ -25,3 +25,12 @@ def feature_group(name: str) -> str:
     ['towers', 'similar_customers', 'popularity', 'history', 'content']
     """
     return next((group for group, prefixes in _PREFIXES.items() if name.startswith(prefixes)), OTHER)
+
+
+def is_proposal(name: str) -> bool:
+    """Whether one of `FeatureBuilder`'s columns is the score of a source that proposes, not a place in its list.
+
+    >>> [is_proposal(name) for name in ("tower", "tower_rank", "ease_recent", "count_7d", "interest")]
+    [True, False, True, False, True]
+    """
+    return feature_group(name) in {"towers", "interest", "similar_customers"} and not name.endswith("_rank")

@@ -1,4 +1,4 @@
-"""The second stage at work: candidates of each customer, their features, and their order by the boosted ranker."""
+"""The second stage at work: candidates of each customer, their features, and their order by the ranker."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,6 @@ from pydantic import Field
 
 from recsys.config import BaseConfig
 from recsys.ranking.blocks import in_blocks
-from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.candidates import CandidateConfig, candidate_mask
 from recsys.ranking.feature_groups import AVERAGE, feature_group
 from recsys.ranking.features import (
@@ -17,11 +16,12 @@ from recsys.ranking.features import (
 )
 from recsys.ranking.forest import Parts
 from recsys.ranking.interest import INTEREST, Interest, InterestConfig, InterestRead
+from recsys.ranking.rankers import Ranker
 from recsys.ranking.sources import Sources
 from recsys.ranking.tables import ItemTables
 
 _TIE = 1e-5
-"""Products that fall into the same leaves are in the towers' order."""
+"""Products that the ranker cannot tell apart are in the towers' order."""
 _BELOW = 1.0
 """What is no candidate comes so far below the worst candidate, in the towers' order."""
 
@@ -30,8 +30,8 @@ class StageConfig(BaseConfig):
     """What the second stage is, as it was chosen on validation."""
 
     candidates: CandidateConfig = CandidateConfig()
-    rounds: int = Field(default=200, ge=1)
-    """Trees that are used."""
+    rounds: int | None = Field(default=None, ge=1)
+    """Trees that are used; None: the ranker has none."""
     features: tuple[str, ...]
     """The names of the ranker's features, in order."""
     event_types: tuple[str, ...]
@@ -55,7 +55,7 @@ class SecondStage:
     """Ranks the candidates that the towers and the simple sources propose."""
 
     def __init__(
-        self, tables: ItemTables, ranker: BoostedRanker, config: StageConfig, interest: Interest | None = None
+        self, tables: ItemTables, ranker: Ranker, config: StageConfig, interest: Interest | None = None
     ) -> None:
         self.tables = tables
         self.ranker = ranker

@@ -1,8 +1,8 @@
 """How fast `recsys recommend` is for everybody, and its scoring beside the top-k of `implicit` on the same vectors.
 
-The model is trained for one epoch on a small bank with the same products and columns: what it says does not matter
-here, what it costs to ask does. Feature tables are built and applied; nothing is written to the online store, which a
-batch never reads.
+The model is trained for one epoch on a small bank with the same products and columns, large enough for a second stage
+and with products that nobody touched: what it says does not matter here, what it costs to ask does. Feature tables are
+built and applied; nothing is written to the online store, which a batch never reads.
 """
 
 import cProfile
@@ -30,6 +30,8 @@ from tests.benchmarks.large_bank import write_large_bank
 from training.recommend import BatchRecommender, BatchRequest
 
 CUSTOMERS, PRODUCTS, K = 100_000, 500, 10
+LEARNED_FROM = 3_000
+"""Customers of the small bank."""
 MOST_SECONDS = 60.0
 MOST_TIMES_IMPLICIT = 2.0
 DIMENSIONS = 64
@@ -75,13 +77,16 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> LargeBank:
     from training.train import Training
 
     folder = tmp_path_factory.mktemp("large")
-    small = write_large_bank(folder / "small", 500, PRODUCTS)
+    small = write_large_bank(folder / "small", LEARNED_FROM, PRODUCTS)
     build_home(small, folder / "small-home")
     recipe = TrainConfig.model_validate({"loop": {"epochs": 1}})
     outcome = Training(small, folder / "small-home", recipe, "speed").run()
     large = write_large_bank(folder / "large", CUSTOMERS, PRODUCTS)
     seconds = build_home(large, folder / "large-home")
-    return LargeBank(large, folder / "large-home", Bundle.load(outcome.folder), seconds)
+    bundle = Bundle.load(outcome.folder)
+    assert bundle.ranking is not None
+    assert bundle.cold is not None
+    return LargeBank(large, folder / "large-home", bundle, seconds)
 
 
 @pytest.mark.benchmark
