@@ -17,8 +17,10 @@ from torch import Tensor
 
 from recsys.config import BaseConfig
 from recsys.modeling.batches import EntityBatch, make_entity_batch
+from recsys.modeling.devices import take_rows, to_device
 from recsys.modeling.losses import LossConfig, full_softmax, sampled_softmax
 from recsys.modeling.two_tower import ItemVectors, TwoTower
+from training.columns import CustomerColumns
 from training.dataset import Prepared
 from training.examples import Labels
 
@@ -94,7 +96,10 @@ class Trainer:
         products_of = prepared.product_of_content
         self.product_of_content = torch.from_numpy(products_of).to(self.device) if len(products_of) else None
         self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            model.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True if self.device.type == "cuda" else None,  # one kernel instead of a dozen for each few tensors
         )
         self.objective = (objective or Objective)(model, prepared, self.device)
         self.state = LoopState()
@@ -137,14 +142,16 @@ class Trainer:
         seed = self.config.seed * 10_007 + number
         torch.manual_seed(seed)
         generator = np.random.default_rng(seed)
-        started, total, labels = time.perf_counter(), 0.0, 0
+        started = time.perf_counter()
         self.model.train()
         batches = list(self.prepared.training.batches(self.config.labels_per_batch, generator))
+        losses = []
         for done, rows in enumerate(batches):
             self._set_learning_rate(self.state.epoch + done / len(batches))
-            batch = self.prepared.training.labels.take(rows)
-            total += self._step(batch, generator) * len(batch)
-            labels += len(batch)
+            losses.append(self._step(self.prepared.training.labels.take(rows), generator))
+        # The device is asked once an epoch: asked after every step, it would have nothing queued while the host works.
+        means = torch.stack(losses).tolist() if losses else []
+        total, labels = sum(mean * len(rows) for mean, rows in zip(means, batches, strict=True)), sum(map(len, batches))
         elapsed = time.perf_counter() - started
         self.model.eval()
         value = score(self.model) if score is not None else math.nan
@@ -157,14 +164,15 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
-    def _step(self, labels: Labels, generator: np.random.Generator) -> float:
+    def _step(self, labels: Labels, generator: np.random.Generator) -> Tensor:
+        """One step; returns the loss, on the device."""
         items = self.model.encode_items(self.products, self.contents, self.product_of_content)
         loss = self.objective(labels, items, generator)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimizer.step()
-        return float(loss.detach())
+        return loss.detach()
 
     def _save(self) -> None:
         if self.checkpoint is None:
@@ -186,7 +194,7 @@ class Trainer:
     def _resume(self) -> None:
         if self.checkpoint is None or not self.checkpoint.exists():
             return
-        content: dict[str, Any] = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        content: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self._best = content["best"]
@@ -203,6 +211,7 @@ class Objective:
         self.device = device
         self.config: LossConfig = model.config.loss
         training = prepared.training
+        self.columns = CustomerColumns(prepared.inputs.customers, training.columns, device)
         self.product_negatives = ItemSampler(training.product_counts, self.config)
         self.content_negatives = ItemSampler(training.content_counts, self.config)
 
@@ -210,26 +219,36 @@ class Objective:
         """Scalar loss: products, creatives and alignment, weighted by the config."""
         return self._of(self._read(labels, items), labels, items, generator)
 
+    def on_device(self, values: np.ndarray) -> Tensor:
+        """The array as a tensor on the device that trains."""
+        return to_device(torch.from_numpy(values), self.device)
+
     def _of(self, read: "Read", labels: Labels, items: ItemVectors, generator: np.random.Generator) -> Tensor:
         customers = self.model.encode_customers(*read)
-        own = self.prepared.training.own_products.mask(labels.customer, len(items.products) - 1)
+        own = self.own_products(labels, len(items.products) - 1) if self.config.mask_own_items else None
         towards = Candidates(items.products[:-1], labels.product, own, self.product_negatives)
         loss = self._towards(customers, labels.weight, towards, generator)
         if items.contents is not None and self.config.contents_weight:
-            nothing = np.zeros((len(labels), len(items.contents) - 1), bool)
-            towards = Candidates(items.contents[:-1], labels.content, nothing, self.content_negatives)
+            towards = Candidates(items.contents[:-1], labels.content, None, self.content_negatives)
             loss = loss + self.config.contents_weight * self._towards(customers, labels.weight, towards, generator)
         return loss + self.config.alignment_weight * items.alignment
+
+    def own_products(self, labels: Labels, count: int) -> Tensor:
+        """[B, P] bool: what the customer has; laid out on the device, which takes a few pairs instead of all places."""
+        customer, product = self.prepared.training.own_products.pairs(labels.customer)
+        own = torch.zeros(len(labels), count, dtype=torch.bool, device=self.device)
+        own[self.on_device(customer), self.on_device(product)] = True
+        return own
 
     def _read(self, labels: Labels, items: ItemVectors) -> "Read":
         training = self.prepared.training
         windows, local = np.unique(labels.window, return_inverse=True)
         history = training.windows.take(windows).to_batch().to(self.device)
         states = self.model.encode_histories(items, history)
-        position = torch.from_numpy(labels.position).to(self.device)
-        state = states[torch.from_numpy(local).to(self.device), position]
-        columns = make_entity_batch(self.prepared.inputs.customers, training.columns.take(labels.row)).to(self.device)
-        return Read(columns, state, position > 0, torch.from_numpy(labels.channel).to(self.device))
+        position = self.on_device(labels.position)
+        state = states[self.on_device(local), position]
+        columns = self.columns.take(labels.row)
+        return Read(columns, state, position > 0, self.on_device(labels.channel))
 
     def _towards(
         self, customers: Tensor, weight: np.ndarray, towards: "Candidates", generator: np.random.Generator
@@ -238,9 +257,10 @@ class Objective:
         named = np.flatnonzero(towards.target >= 0)
         if not len(named):
             return customers.sum() * 0.0
-        chosen = customers[torch.from_numpy(named).to(self.device)]
-        own = towards.own[named] if self.config.mask_own_items else np.zeros_like(towards.own[named])
-        weights = torch.from_numpy(weight[named]).to(self.device)
+        rows = self.on_device(named)
+        chosen = customers[rows]
+        weights = self.on_device(weight[named])
+        own = None if towards.own is None else towards.own[rows]
         narrowed = towards._replace(target=towards.target[named], own=own)
         if len(towards.vectors) <= self.config.full_softmax_up_to:
             return self._full(chosen, weights, narrowed)
@@ -248,24 +268,28 @@ class Objective:
 
     def _full(self, customers: Tensor, weight: Tensor, towards: "Candidates") -> Tensor:
         logits = self.model.logits(customers, towards.vectors)
-        excluded = torch.from_numpy(towards.own | towards.sampler.untouched[None, :]).to(self.device)
-        return full_softmax(logits, torch.from_numpy(towards.target).to(self.device), weight, excluded)
+        excluded = self.on_device(towards.sampler.untouched)[None, :].expand_as(logits)
+        if towards.own is not None:
+            excluded = excluded | towards.own
+        return full_softmax(logits, self.on_device(towards.target), weight, excluded)
 
     def _sampled(
         self, customers: Tensor, weight: Tensor, towards: "Candidates", generator: np.random.Generator
     ) -> Tensor:
         sample, log_q = towards.sampler.draw(towards.target, generator)
-        excluded = towards.own[:, sample] | (sample[None, :] == towards.target[:, None])
-        negatives = self.model.logits(customers, towards.vectors[torch.from_numpy(sample).to(self.device)])
-        goals = towards.vectors[torch.from_numpy(towards.target).to(self.device)]
+        drawn, target = self.on_device(sample), self.on_device(towards.target)
+        excluded = drawn[None, :] == target[:, None]
+        if towards.own is not None:
+            excluded = excluded | towards.own[:, drawn]
+        negatives = self.model.logits(customers, take_rows(towards.vectors, drawn))
+        goals = take_rows(towards.vectors, target)
         cosine = (self.model.scale(customers) * self.model.scale(goals)).sum(dim=1)
         correction = None
         if self.config.logq:
             log_q = log_q.astype(np.float32)
-            of_goal, of_sample = (torch.from_numpy(log_q[index]).to(self.device) for index in (towards.target, sample))
+            of_goal, of_sample = (self.on_device(log_q[index]) for index in (towards.target, sample))
             correction = (of_goal, of_sample)
-        mask = torch.from_numpy(excluded).to(self.device)
-        return sampled_softmax(cosine / self.model.config.temperature, negatives, correction, weight, mask)
+        return sampled_softmax(cosine / self.model.config.temperature, negatives, correction, weight, excluded)
 
 
 class Read(NamedTuple):
@@ -287,8 +311,8 @@ class Candidates(NamedTuple):
     """[N, D]."""
     target: np.ndarray
     """[B] int64 row of the positive, -1 = none."""
-    own: np.ndarray
-    """[B, N] bool: no negatives, because the customer has them."""
+    own: Tensor | None
+    """[B, N] bool: no negatives, because the customer has them; None: there are none such."""
     sampler: "ItemSampler"
 
 

@@ -45,7 +45,7 @@ class BundlePacker:
         return Bundle(
             manifest=self._manifest(prepared, prior, until),
             weights={name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
-            vectors=_candidate_vectors(model, prepared),
+            vectors=candidate_vectors(model, prepared),
             products=catalogue.products,
             contents=catalogue.contents,
             product_popularity=popularity,
@@ -79,7 +79,8 @@ class BundlePacker:
         )
 
 
-def _candidate_vectors(model: TwoTower, prepared: Prepared) -> CandidateVectors:
+def candidate_vectors(model: TwoTower, prepared: Prepared) -> CandidateVectors:
+    """Every candidate as a trained model sees it, in host memory."""
     device = next(model.parameters()).device
     products, contents = item_batches(prepared, device)
     of_content = torch.from_numpy(prepared.product_of_content).to(device)

@@ -119,7 +119,7 @@ class PretrainingObjective(Objective):
         loss = self._of(read, labels, items, generator)
         if not self._pretrain.contrast_weight:
             return loss
-        who = torch.from_numpy(labels.customer).to(self.device)
+        who = self.on_device(labels.customer)
         tokens = list(self.model.customers.tokens(read.columns, read.state, read.has_history))
         return loss + self._pretrain.contrast_weight * modality_contrast(
             torch.stack([token for _, token, _ in tokens]),

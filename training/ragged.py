@@ -21,13 +21,17 @@ class Ragged:
         counts = np.bincount(pairs[:, 0], minlength=n)
         return cls(np.concatenate([[0], np.cumsum(counts)]), pairs[:, 1].astype(np.int64))
 
-    def mask(self, owners: np.ndarray, width: int) -> np.ndarray:
-        """[B, width] bool: the items of each owner."""
+    def pairs(self, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Every item of every one of `owners`, [B] int: its owner's place among them, and the item."""
         lengths = self.offsets[owners + 1] - self.offsets[owners]
         row = np.repeat(np.arange(len(owners)), lengths)
         first = np.repeat(self.offsets[owners] - (np.cumsum(lengths) - lengths), lengths)
+        return row, self.values[first + np.arange(len(row))]
+
+    def mask(self, owners: np.ndarray, width: int) -> np.ndarray:
+        """[B, width] bool: the items of each owner."""
         out = np.zeros((len(owners), width), bool)
-        out[row, self.values[first + np.arange(len(row))]] = True
+        out[self.pairs(owners)] = True
         return out
 
     def take(self, owners: np.ndarray) -> "Ragged":

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recsys.modeling.devices import to_device
 from recsys.modeling.encoding import EntityEncoding, EntityRows
 from recsys.modeling.tables import Jagged
 
@@ -26,8 +27,8 @@ class EntityBatch(NamedTuple):
         """The same batch on `device`."""
         return EntityBatch(
             self.categorical.to(device) if self.categorical is not None else None,
-            {name: values.to(device) for name, values in self.dense.items()},
-            {name: values.to(device) for name, values in self.present.items()},
+            {name: to_device(values, device) for name, values in self.dense.items()},
+            {name: to_device(values, device) for name, values in self.present.items()},
         )
 
 
@@ -47,7 +48,7 @@ class HistoryBatch(NamedTuple):
 
     def to(self, device: torch.device) -> "HistoryBatch":
         """The same batch on `device`."""
-        return HistoryBatch(*(values.to(device) for values in self))
+        return HistoryBatch(*(to_device(values, device) for values in self))
 
     def take(self, index: Tensor) -> "HistoryBatch":
         """Histories `index`, [B] int64."""
@@ -68,6 +69,19 @@ def make_entity_batch(encoding: EntityEncoding, rows: EntityRows, ids: np.ndarra
         rows: B rows.
         ids: [B] int64 id index (0 = unknown) for items, None for customers.
     """
+    dense = {
+        group.name: torch.from_numpy(np.concatenate([rows.numeric[group.name], rows.vectors[group.name]], axis=1))
+        for group in encoding.groups
+    }
+    present = {
+        name: torch.from_numpy(np.ascontiguousarray(rows.present[:, position]))
+        for position, name in enumerate(encoding.group_names())
+    }
+    return EntityBatch(make_categorical(encoding, rows, ids), dense, present)
+
+
+def make_categorical(encoding: EntityEncoding, rows: EntityRows, ids: np.ndarray | None = None) -> Jagged | None:
+    """The categories of B rows, as `make_entity_batch` takes them; None where there are none."""
     values = [rows.categorical[:, position] for position in range(rows.categorical.shape[1])]
     lengths = [np.ones(len(column), np.int64) for column in values]
     for position in range(rows.lists.shape[1]):
@@ -77,19 +91,11 @@ def make_entity_batch(encoding: EntityEncoding, rows: EntityRows, ids: np.ndarra
     if ids is not None:
         values.append(ids)
         lengths.append(np.ones(len(ids), np.int64))
-    categorical = None
-    if values:
-        categorical = Jagged(
-            tuple(categorical_keys(encoding, with_id=ids is not None)),
-            torch.from_numpy(np.concatenate(values)),
-            torch.from_numpy(np.concatenate(lengths)),
-        )
-    dense = {
-        group.name: torch.from_numpy(np.concatenate([rows.numeric[group.name], rows.vectors[group.name]], axis=1))
-        for group in encoding.groups
-    }
-    present = {
-        name: torch.from_numpy(np.ascontiguousarray(rows.present[:, position]))
-        for position, name in enumerate(encoding.group_names())
-    }
-    return EntityBatch(categorical, dense, present)
+    if not values:
+        return None
+    return Jagged(
+        tuple(categorical_keys(encoding, with_id=ids is not None)),
+        torch.from_numpy(np.concatenate(values)),
+        torch.from_numpy(np.concatenate(lengths)),
+        tuple(map(len, values)),
+    )

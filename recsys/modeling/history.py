@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from recsys.config import BaseConfig
 from recsys.modeling.batches import HistoryBatch
+from recsys.modeling.devices import take_rows
 
 _SECOND = 1_000_000
 
@@ -119,7 +120,8 @@ class HistoryEncoder(nn.Module):
         distance = position[:, None] - position[None, :]
         elapsed = (times[:, :, None] - times[:, None, :]).clamp(min=0).float() / _SECOND
         bucket = torch.log2(elapsed + 1).long().clamp(max=self.config.time_buckets - 1)
-        bias = self.distance_bias[:, distance.clamp(min=0)][None] + self.time_bias[:, bucket].transpose(0, 1)
+        by_time = take_rows(self.time_bias.T, bucket).permute(0, 3, 1, 2)
+        bias = self.distance_bias[:, distance.clamp(min=0)][None] + by_time
         return bias.masked_fill(distance < 0, float("-inf"))
 
 

@@ -6,11 +6,14 @@ K keys.
 
 import warnings
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from recsys.modeling.devices import to_device
 
 if TYPE_CHECKING:
     from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
@@ -24,10 +27,12 @@ class Jagged(NamedTuple):
     """[V] int64."""
     lengths: Tensor
     """[K * B] int64: how many values each row has under each key."""
+    sizes: tuple[int, ...]
+    """K: how many values each key has; known where the rows are made, so that no device is asked for it."""
 
     def to(self, device: torch.device) -> "Jagged":
         """The same on `device`."""
-        return Jagged(self.keys, self.values.to(device), self.lengths.to(device))
+        return self._replace(values=to_device(self.values, device), lengths=to_device(self.lengths, device))
 
 
 class TableSize(NamedTuple):
@@ -92,7 +97,7 @@ class PlainTables(nn.Module):
     def forward(self, jagged: Jagged) -> dict[str, Tensor]:
         """Key to [B, dim]."""
         lengths = jagged.lengths.view(len(jagged.keys), -1)
-        values = jagged.values.split(lengths.sum(dim=1).tolist())
+        values = jagged.values.split(list(jagged.sizes))
         return {
             key: F.embedding_bag(own, self._weight(key), _begins(length), mode="sum")
             for key, own, length in zip(jagged.keys, values, lengths, strict=True)
@@ -110,7 +115,13 @@ def _begins(lengths: Tensor) -> Tensor:
 def _keyed(jagged: Jagged) -> "KeyedJaggedTensor":
     from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
-    return KeyedJaggedTensor.from_lengths_sync(list(jagged.keys), values=jagged.values, lengths=jagged.lengths)
+    return KeyedJaggedTensor(
+        list(jagged.keys),
+        values=jagged.values,
+        lengths=jagged.lengths,
+        length_per_key=list(jagged.sizes),
+        offset_per_key=[0, *accumulate(jagged.sizes)],
+    )
 
 
 def _small_normal(weight: Tensor) -> Tensor:

@@ -152,7 +152,8 @@ class CustomerTower(nn.Module):
         read = self.tokens(batch, history, has_history)
         tokens = [self._drop(token, present, str(modality)) for modality, token, present in read]
         state = tokens[self.modalities.index(Modality.HISTORY)]
-        tokens.append(self._channels.embed(Jagged((_CHANNEL,), channel, torch.ones_like(channel)))[_CHANNEL])
+        context = Jagged((_CHANNEL,), channel, torch.ones_like(channel), (len(channel),))
+        tokens.append(self._channels.embed(context)[_CHANNEL])
         return state + self.fusion(torch.stack(tokens, dim=1))
 
     def tokens(

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from recsys.config import BaseConfig
 from recsys.modeling.batches import EntityBatch, HistoryBatch
+from recsys.modeling.devices import take_rows
 from recsys.modeling.encoding import EntityEncoding
 from recsys.modeling.fusion import FusionConfig
 from recsys.modeling.history import HistoryEncoder, HistoryEncoderConfig
@@ -111,9 +112,9 @@ class TwoTower(nn.Module):
 
     def _entries(self, items: ItemVectors, history: HistoryBatch) -> Tensor:
         """[B, L, D]: every entry's item and type of event."""
-        entries = items.products[history.product] + self.event_type(history.event_type)
+        entries = take_rows(items.products, history.product) + self.event_type(history.event_type)
         if items.contents is not None:
-            entries = entries + items.contents[history.content]
+            entries = entries + take_rows(items.contents, history.content)
         return entries
 
     def encode_customers(self, batch: EntityBatch, state: Tensor, has_history: Tensor, channel: Tensor) -> Tensor:

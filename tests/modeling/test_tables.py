@@ -13,6 +13,7 @@ BATCH = Jagged(
     ("colour", "tags", "id"),
     torch.tensor([1, 0, 4, 6, 6, 2, 3, 1, 0]),
     torch.tensor([1, 1, 1, 0, 3, 0, 1, 1, 1]),
+    (3, 3, 3),
 )
 
 
@@ -25,3 +26,10 @@ def test_plain_tables_take_torchrecs_weights_and_give_its_numbers() -> None:
         torch.testing.assert_close(found[key], vectors, rtol=0, atol=0)
     assert not found["tags"][0].any()
     assert not torch.equal(found["tags"][1], found["tags"][0])
+
+
+def test_torchrecs_batch_knows_its_keys_sizes_so_that_no_device_is_asked_for_them() -> None:
+    keyed = torchrec_tables(SIZES).reads(BATCH)
+    assert keyed.length_per_key_or_none() == [3, 3, 3]
+    assert keyed.offset_per_key_or_none() == [0, 3, 6, 9]
+    assert keyed["tags"].lengths().tolist() == [0, 3, 0]

@@ -1,5 +1,6 @@
 """The training loop on a tiny checkerboard: it learns, stops, and resumes to the same result."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from recsys.modeling.towers import TowerConfig
 from recsys.modeling.two_tower import ModelInputs, TwoTower, TwoTowerConfig
 from training.dataset import Prepared
 from training.examples import Labels, Ragged, TrainingSet
-from training.loop import ItemSampler, LoopConfig, Trainer
+from training.loop import ItemSampler, LoopConfig, Objective, Trainer
 
 PRODUCTS, LENGTH = 12, 6
 
@@ -128,6 +129,31 @@ def test_fit_that_was_killed_resumes_to_the_same_weights(tmp_path: Path) -> None
     assert [epoch.number for epoch in resumed.state.history] == [1, 2, 3, 4]
     for name, tensor in resumed.model.state_dict().items():
         torch.testing.assert_close(tensor, whole[name], rtol=0, atol=0)
+
+
+def test_epochs_loss_is_the_mean_over_labels_of_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make_trainer(LoopConfig(epochs=1, labels_per_batch=25, device="cpu"))
+    steps: list[tuple[int, float]] = []
+
+    def step(labels: Labels, generator: np.random.Generator) -> torch.Tensor:
+        steps.append((len(labels), float(len(steps) + 1)))
+        return torch.tensor(steps[-1][1])
+
+    monkeypatch.setattr(trainer, "_step", step)
+    [epoch] = trainer.fit(None).state.history
+    assert len({size for size, _ in steps}) > 1
+    assert epoch.loss == pytest.approx(sum(size * loss for size, loss in steps) / 60)
+
+
+def test_what_a_customer_has_is_no_negative_for_him() -> None:
+    prepared = make_prepared(4)
+    has = Ragged.group(np.array([0, 0, 2]), np.array([3, 5, 1]), 4)
+    own = Objective(
+        TwoTower(prepared.inputs, TwoTowerConfig(tower=TowerConfig(dim=16))),
+        replace(prepared, training=replace(prepared.training, own_products=has)),
+        torch.device("cpu"),
+    ).own_products(prepared.training.labels.take(np.array([2, 0, 1, 0])), PRODUCTS)
+    assert torch.nonzero(own).tolist() == [[0, 1], [1, 3], [1, 5], [3, 3], [3, 5]]
 
 
 def test_sampler_probabilities_are_the_frequencies_of_its_draws() -> None:
