@@ -41,6 +41,7 @@ def variants_of(manifest: FeatureManifest) -> list[Variant]:
         _without("pretraining before the labels", "self-supervision", "pretrain.enabled=true"),
         _without("no second stage", "ranker", "ranking.enabled=false"),
         _without("no model of interest", "ranker", "ranking.interest.enabled=false"),
+        _without("trees alone rank", "ranker", "ranking.rankers=[{objective: binary}, {objective: lambdarank}]"),
         Variant("responses calibrated", CALIBRATION, ("ranking.response.enabled=true",)),
         *_label_curve(),
     ]
