@@ -17,13 +17,11 @@ from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
-from safetensors.torch import load_file as load_weights
-from safetensors.torch import save_file as save_weights
-from torch import Tensor
 
 from recsys.config import BaseConfig
 from recsys.errors import ModelError
-from recsys.modeling.two_tower import ModelInputs, TwoTowerConfig
+from recsys.modeling.config import ModelInputs, TwoTowerConfig
+from recsys.modeling.vectors import CandidateVectors
 from recsys.ranking.affinity import Affinity
 from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.cold import ColdConfig, ColdRanker, ColdTables
@@ -89,15 +87,6 @@ class BundleManifest(BaseConfig):
     """The response model; None: no exposures were logged, or too few."""
 
 
-class CandidateVectors(NamedTuple):
-    """Raw vectors of the candidates, before scaling."""
-
-    products: np.ndarray
-    """[P, D] float32."""
-    contents: np.ndarray
-    """[C, D] float32, C = 0 where there are no creatives."""
-
-
 class Ranking(NamedTuple):
     """The second stage, as it was fitted."""
 
@@ -111,7 +100,8 @@ class Bundle(NamedTuple):
     """A loaded bundle."""
 
     manifest: BundleManifest
-    weights: dict[str, Tensor]
+    weights: dict[str, np.ndarray]
+    """Of the model, as its `state_dict` names them."""
     vectors: CandidateVectors
     products: pl.DataFrame
     """One row per product, the canonical columns; its order is the order of `vectors.products`."""
@@ -130,7 +120,7 @@ class Bundle(NamedTuple):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         (temporary / _MANIFEST).write_text(self.manifest.model_dump_json(indent=1))
-        save_weights({name: tensor.contiguous() for name, tensor in self.weights.items()}, temporary / _WEIGHTS)
+        save_arrays({name: np.ascontiguousarray(part) for name, part in self.weights.items()}, temporary / _WEIGHTS)
         save_arrays({**self.vectors._asdict(), "prior": self.product_prior}, temporary / _VECTORS)
         self.products.write_parquet(temporary / "products.parquet")
         _save_popularity(self.product_popularity, temporary / "product_popularity.safetensors")
@@ -167,7 +157,7 @@ class Bundle(NamedTuple):
             has_contents = contents.exists()
             return cls(
                 manifest=manifest,
-                weights=load_weights(folder / _WEIGHTS),
+                weights=load_arrays(folder / _WEIGHTS),
                 vectors=CandidateVectors(vectors["products"], vectors["contents"]),
                 products=pl.read_parquet(folder / "products.parquet"),
                 contents=pl.read_parquet(contents) if has_contents else None,

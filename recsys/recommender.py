@@ -1,19 +1,17 @@
-"""What serves: a bundle's model for inference, with its candidates in memory. Plain modules, no gradients."""
+"""What serves: a bundle's model for inference, with its candidates in memory. Plain functions, no torch."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from recsys.bundle import Bundle
 from recsys.errors import ModelError
+from recsys.modeling.config import modalities_of
 from recsys.modeling.encoding import Columns, EntityRows
 from recsys.modeling.inference import CustomerEncoder
 from recsys.modeling.reader import HISTORY_VIEW, CustomerRows, HistoryArrays, ModelReader
-from recsys.modeling.tables import plain_tables
-from recsys.modeling.two_tower import ItemVectors, TwoTower
 from recsys.ranking.blend import blend_inputs, log_shares
 from recsys.ranking.companions import companions
 from recsys.ranking.features import Asked
@@ -68,10 +66,9 @@ class Recommender:
         self.product_ids: list[str] = bundle.products["product_id"].to_list()
         self.content_ids: list[str] = [] if bundle.contents is None else bundle.contents["content_id"].to_list()
         self.reader = ModelReader(manifest.inputs, self.product_ids, self.content_ids)
-        self.model = TwoTower(manifest.inputs, manifest.model, plain_tables)
-        self.model.load_state_dict(bundle.weights)
-        self.model.eval()
-        self._encoder = CustomerEncoder(self.model, manifest.inputs.customers, _item_vectors(bundle))
+        self._encoder = CustomerEncoder(bundle.weights, manifest.inputs, manifest.model, bundle.vectors)
+        self.modalities = modalities_of(manifest.inputs.customers)
+        """The modalities that the model was trained with."""
         self.stage = None if bundle.ranking is None else SecondStage(*bundle.ranking)
         """The second stage; None where validation found it no better than the towers alone."""
         self._owners = _owners(bundle, self.product_ids)
@@ -83,8 +80,7 @@ class Recommender:
 
     def scaled(self, vectors: np.ndarray, prior: np.ndarray) -> np.ndarray:
         """[N, D] raw vectors as candidates, [N, D + 1]: with the popularity that a customer's last component weighs."""
-        with torch.inference_mode():
-            scaled = self.model.scale(torch.from_numpy(vectors)).numpy() / self.bundle.manifest.model.temperature
+        scaled = self._scaled(vectors) / self.bundle.manifest.model.temperature
         return np.concatenate([scaled, prior[:, None]], axis=1).astype(np.float32)
 
     def candidates(self, kind: Kind) -> np.ndarray:
@@ -121,11 +117,9 @@ class Recommender:
         return CustomerStates(*seen, self.stage.read(self._asked(states)))
 
     def _encode(self, rows: CustomerRows) -> np.ndarray:
-        with torch.inference_mode():
-            vectors = self._encoder.encode(rows)
-            prior = self.bundle.manifest.prior
-            weight = np.where(rows.history.length > 0, prior.weight, prior.new_weight).astype(np.float32)
-            return np.concatenate([self._scaled(vectors), weight[:, None]], axis=1)
+        prior = self.bundle.manifest.prior
+        weight = np.where(rows.history.length > 0, prior.weight, prior.new_weight).astype(np.float32)
+        return np.concatenate([self._scaled(self._encoder.encode(rows)), weight[:, None]], axis=1)
 
     def _scaled(self, vectors: np.ndarray) -> np.ndarray:
         """As the model's `scale`."""
@@ -257,11 +251,6 @@ class Recommender:
             return {}
         return self.stage.contributions(self._asked(states), product, states.read)
 
-    @property
-    def modalities(self) -> list[Modality]:
-        """The modalities that the model was trained with."""
-        return self.model.customers.modalities
-
     def missing_modalities(self, customer: Mapping[str, Any]) -> list[Modality]:
         """Those of the model's modalities of which the customer has nothing."""
         present = {
@@ -280,13 +269,3 @@ def _owners(bundle: Bundle, product_ids: list[str]) -> np.ndarray:
         return np.zeros(0, np.int64)
     row = {identifier: position for position, identifier in enumerate(product_ids)}
     return np.array([row.get(identifier, -1) for identifier in bundle.contents["product_id"].to_list()], np.int64)
-
-
-def _item_vectors(bundle: Bundle) -> ItemVectors:
-    """The candidates as the history encoder reads them: raw, with the zero row for 'none'."""
-
-    def padded(vectors: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.concatenate([vectors, np.zeros((1, vectors.shape[1]), np.float32)]))
-
-    contents = padded(bundle.vectors.contents) if bundle.contents is not None else None
-    return ItemVectors(padded(bundle.vectors.products), contents, torch.zeros(()))

@@ -1,6 +1,8 @@
 """A home as the source of what is served: the champion of its registry, the policy packs, features and facts."""
 
 import logging
+import os
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -163,12 +165,11 @@ def load_components(settings: Settings) -> Components:
     Raises:
         RecsysError: something is missing or does not fit; the message says what to do.
     """
-    import torch
     from threadpoolctl import threadpool_limits
 
     from serving.features import OnlineFeatures
 
-    torch.set_num_threads(settings.torch_threads)
+    _bound_torch(settings.torch_threads)
     features = OnlineFeatures(settings.home)
     store = Store(settings.store_url(), settings.sqlite_synchronous)
     store.create()
@@ -178,6 +179,15 @@ def load_components(settings: Settings) -> Components:
     features.warm()
     threadpool_limits(settings.torch_threads, "blas")  # of what is loaded by now: small products only wait for others
     return Components(model, features, store, source, catalogue)
+
+
+def _bound_torch(threads: int) -> None:
+    """Bounds torch's threads whether it is there already or comes later, with the first new item of the catalogue."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(threads)
 
 
 def _stamp(path: Path) -> Stamp:

@@ -10,8 +10,9 @@ import polars as pl
 from recsys.data.columns import SCHEMAS, ValueType
 from recsys.decisions.catalogue import Catalogue
 from recsys.decisions.pipeline import DecisionPipeline
-from recsys.extension import ExtendedBundle, ExtendedRecommender, LiveItem
+from recsys.extension import ExtendedBundle, ExtendedRecommender
 from recsys.home import Home
+from recsys.live_item import LiveItem
 from recsys.schema import CONTENT_ID, EVENT_TIMESTAMP, PRODUCT_ID, Kind
 from serving.items import TABLES, ItemFeatures, ItemReader, NewItem
 from serving.loading import LoadedChampion, ServedModel, assemble, catalogue_version

@@ -12,8 +12,9 @@ import torch
 from recsys.bundle import Bundle
 from recsys.decisions.catalogue import Catalogue
 from recsys.errors import ModelError
-from recsys.extension import ExtendedBundle, ExtendedRecommender, LiveItem, _on_scale_of
+from recsys.extension import ExtendedBundle, ExtendedRecommender, _on_scale_of
 from recsys.features.spec import Entity, FeatureManifest
+from recsys.live_item import LiveItem
 from recsys.modeling.batches import make_entity_batch
 from recsys.modeling.two_tower import TwoTower
 from recsys.recommender import Recommender
@@ -74,7 +75,7 @@ def test_extension_new_product_has_the_vector_of_its_twin_without_the_id(governe
     twin = ExtendedBundle.build(bundle, [live(governed, bundle, Entity.PRODUCT, "p1", "new")], []).new.products[0]
     place = bundle.products["product_id"].to_list().index("p1")
     model = TwoTower(bundle.manifest.inputs, bundle.manifest.model)
-    weights = {name: tensor.clone() for name, tensor in bundle.weights.items()}
+    weights = {name: torch.tensor(values) for name, values in bundle.weights.items()}
     (table,) = [name for name in weights if name.startswith("products.") and name.endswith("product_id_table.weight")]
     weights[table][place + 1] = 0
     model.load_state_dict(weights)

@@ -48,7 +48,9 @@ ALLOWED: dict[str, frozenset[str]] = {
     "policy": MODELS,
     "bundle": CHOOSING | {"ranking", "decisions", "campaigns"},
     "recommender": CHOOSING | {"ranking", "bundle", "metrics"},
-    "extension": CHOOSING | {"ranking", "bundle", "recommender"},  # a trained model with items that came later
+    "live_item": frozenset(),
+    "item_encoder": CHOOSING | {"ranking", "bundle", "live_item"},
+    "extension": CHOOSING | {"ranking", "bundle", "recommender", "live_item", "item_encoder"},  # items that came later
     "decisions": CHOOSING | {"ranking", "bundle", "recommender"},
     "campaigns": CHOOSING | {"bundle", "recommender", "decisions", "metrics", "drawing"},
     "metrics": frozenset({"schema"}),

@@ -4,8 +4,8 @@ from pydantic import Field
 
 from recsys.config import BaseConfig
 from recsys.features.config import FeatureConfig
+from recsys.modeling.config import TwoTowerConfig
 from recsys.modeling.encoding import EncodingConfig
-from recsys.modeling.two_tower import TwoTowerConfig
 from recsys.retrieval.popularity import PopularityConfig
 from training.fairness.config import FairnessConfig
 from training.labels import LabelsConfig

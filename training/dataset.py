@@ -21,9 +21,9 @@ from recsys.features.spec import (
     ViewName,
     feature_name,
 )
+from recsys.modeling.config import ModelInputs
 from recsys.modeling.encoding import EncodingConfig, EntityEncoding, EntityRows
 from recsys.modeling.reader import HistoryArrays, ModelReader
-from recsys.modeling.two_tower import ModelInputs
 from recsys.policy.fair_inputs import refused_columns
 from recsys.policy.registry import pack_in_force
 from recsys.schema import CONTENT_ID, CUSTOMER_ID, EVENT_TIMESTAMP, EVENT_TYPE, PRODUCT_ID, EventType, PolicyName, Table

@@ -16,9 +16,10 @@ from rich.progress import Progress
 from torch import Tensor
 
 from recsys.config import BaseConfig
-from recsys.modeling.batches import EntityBatch, make_entity_batch
+from recsys.modeling.batches import EntityBatch, history_batch, make_entity_batch
+from recsys.modeling.config import LossConfig
 from recsys.modeling.devices import take_rows, to_device
-from recsys.modeling.losses import LossConfig, full_softmax, sampled_softmax
+from recsys.modeling.losses import full_softmax, sampled_softmax
 from recsys.modeling.two_tower import ItemVectors, TwoTower
 from training.columns import CustomerColumns
 from training.dataset import Prepared
@@ -243,7 +244,7 @@ class Objective:
     def _read(self, labels: Labels, items: ItemVectors) -> "Read":
         training = self.prepared.training
         windows, local = np.unique(labels.window, return_inverse=True)
-        history = training.windows.take(windows).to_batch().to(self.device)
+        history = history_batch(training.windows.take(windows)).to(self.device)
         states = self.model.encode_histories(items, history)
         position = self.on_device(labels.position)
         state = states[self.on_device(local), position]

@@ -7,9 +7,10 @@ import numpy as np
 import polars as pl
 import torch
 
-from recsys.bundle import Bundle, BundleManifest, CandidateVectors, PriorConfig
+from recsys.bundle import Bundle, BundleManifest, PriorConfig
 from recsys.data.contract import Dataset
 from recsys.modeling.two_tower import TwoTower
+from recsys.modeling.vectors import CandidateVectors
 from recsys.retrieval.popularity import Popularity
 from recsys.schema import CONTENT_ID, EVENT_TIMESTAMP
 from training.config import TrainConfig
@@ -44,7 +45,7 @@ class BundlePacker:
         popularity = fit_popularity(self.dataset, parts, catalogue.product_ids, until, self.config.popularity)
         return Bundle(
             manifest=self._manifest(prepared, prior, until),
-            weights={name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
+            weights={name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()},
             vectors=candidate_vectors(model, prepared),
             products=catalogue.products,
             contents=catalogue.contents,

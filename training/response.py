@@ -19,8 +19,9 @@ from recsys.ranking.activity import Activity
 from recsys.ranking.calibrators import METHODS, Calibration, Method
 from recsys.ranking.creatives import CreativeTables
 from recsys.ranking.features import Asked, FeatureBuilder
-from recsys.ranking.heads import HEADS, BoostedHeads, Heads, NetworkHeads
+from recsys.ranking.heads import HEADS, BoostedHeads, Heads
 from recsys.ranking.interest import InterestTables
+from recsys.ranking.network_heads import NetworkHeads
 from recsys.ranking.profiles import Profiles
 from recsys.ranking.response import ResponseConfig, ResponseModel, TasteConfig, fixed_place
 from recsys.ranking.response_features import (

@@ -14,7 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from recsys.ranking.boosted import BoostedConfig
-from recsys.ranking.heads import HEADS, BoostedHeads, HeadRows, Heads, NetworkHeads, TastefulClick
+from recsys.ranking.heads import HEADS, BoostedHeads, HeadRows, Heads, TastefulClick
+from recsys.ranking.network_heads import NetworkHeads
 from recsys.ranking.response import FIRST_PLACE, fixed_place
 from recsys.ranking.response_features import POSITION, tastes
 from training.exposures import Exposures

@@ -9,6 +9,7 @@ import torch
 
 from recsys.data.contract import Dataset
 from recsys.metrics.ranking import RankingMetrics, expected_ranking_metrics
+from recsys.modeling.batches import history_batch, make_entity_batch
 from recsys.modeling.reader import CustomerRows, ModelReader
 from recsys.modeling.two_tower import TwoTower
 from recsys.recommender import Recommender
@@ -53,11 +54,11 @@ class TrainingScorer:
         of_content = torch.from_numpy(self.prepared.product_of_content).to(device)
         with torch.inference_mode():
             items = model.encode_items(products, contents, of_content)
-            history = self.rows.history.to_batch().to(device)
+            history = history_batch(self.rows.history).to(device)
             states = model.encode_histories(items, history)
             state = states[torch.arange(len(states), device=device), history.length]
             customers = model.encode_customers(
-                self.reader.customer_batch(self.rows).to(device),
+                make_entity_batch(self.reader.inputs.customers, self.rows.columns).to(device),
                 state,
                 history.length > 0,
                 torch.from_numpy(self.rows.channel).to(device),

@@ -1,6 +1,6 @@
 """Arrays to tensors: what one forward pass reads. Letters: B batch, L history length, D dimension, N candidates."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -9,6 +9,9 @@ from torch import Tensor
 from recsys.modeling.devices import to_device
 from recsys.modeling.encoding import EntityEncoding, EntityRows
 from recsys.modeling.tables import Jagged
+
+if TYPE_CHECKING:
+    from recsys.modeling.reader import HistoryArrays
 
 ID_KEY = "__id__"
 
@@ -33,18 +36,13 @@ class EntityBatch(NamedTuple):
 
 
 class HistoryBatch(NamedTuple):
-    """B histories, oldest entry first, padded on the right."""
+    """B histories; fields as in `HistoryArrays`, L the length of the longest."""
 
     product: Tensor
-    """[B, L] int64 row of the product table, -1 = none."""
     content: Tensor
-    """[B, L] int64 row of the content table, -1 = none."""
     event_type: Tensor
-    """[B, L] int64 index into the model's event types, 0 = unknown or padding."""
     timestamp: Tensor
-    """[B, L] int64 epoch µs."""
     length: Tensor
-    """[B] int64, 0 = no history."""
 
     def to(self, device: torch.device) -> "HistoryBatch":
         """The same batch on `device`."""
@@ -53,6 +51,15 @@ class HistoryBatch(NamedTuple):
     def take(self, index: Tensor) -> "HistoryBatch":
         """Histories `index`, [B] int64."""
         return HistoryBatch(*(values[index] for values in self))
+
+
+def history_batch(history: "HistoryArrays") -> HistoryBatch:
+    """The tensors of histories, cut to the longest among them (at least one step)."""
+    steps = max(1, int(history.length.max(initial=0)))
+    product, content, event_type, timestamp = (
+        torch.from_numpy(np.ascontiguousarray(values[:, :steps])) for values in history[:4]
+    )
+    return HistoryBatch(product, content, event_type, timestamp, torch.from_numpy(history.length))
 
 
 def categorical_keys(encoding: EntityEncoding, with_id: bool) -> list[str]:

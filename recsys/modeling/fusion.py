@@ -1,31 +1,9 @@
 """How the tokens of a customer's modalities become one vector: early, middle or late."""
 
-from enum import StrEnum
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from recsys.config import BaseConfig
-
-
-class FusionKind(StrEnum):
-    """When the modalities meet."""
-
-    EARLY = "early"
-    MIDDLE = "middle"
-    LATE = "late"
-
-
-class FusionConfig(BaseConfig):
-    """How modalities are fused."""
-
-    kind: FusionKind = FusionKind.MIDDLE
-    """early: concatenated features; middle: a small transformer over tokens; late: a weighted sum of scores."""
-    layers: int = Field(default=1, ge=1)
-    """Transformer layers of the middle fusion."""
-    heads: int = Field(default=2, ge=1)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
+from recsys.modeling.config import FusionConfig, FusionKind
 
 
 class EarlyFusion(nn.Module):

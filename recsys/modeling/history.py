@@ -6,26 +6,14 @@ in T5 (Raffel et al. 2020, section 2.1); time buckets as in HSTU (Zhai et al. 20
 """
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recsys.config import BaseConfig
 from recsys.modeling.batches import HistoryBatch
+from recsys.modeling.config import HistoryEncoderConfig
 from recsys.modeling.devices import take_rows
 
 _SECOND = 1_000_000
-
-
-class HistoryEncoderConfig(BaseConfig):
-    """Size of the history encoder."""
-
-    layers: int = Field(default=2, ge=0, le=12)
-    """Transformer layers; 0 is mean pooling, the simplest history encoder."""
-    heads: int = Field(default=2, ge=1)
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    time_buckets: int = Field(default=24, ge=1)
-    """Logarithmic buckets of the time between two events, base 2 from one second."""
 
 
 class CausalBlock(nn.Module):

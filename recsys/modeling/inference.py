@@ -2,22 +2,26 @@
 
 Training reads jagged batches through TorchRec and wants the state after every event. An answer wants one vector of a
 few rows, many of which share a history: so each distinct history is encoded once, the last layer looks at its last
-place only, and categories are looked up in one table. Letters: B rows, L history length, D dimension, F columns.
+place only, and categories are looked up in one table. Torch is imported only where many rows are asked about.
+Letters: B rows, L history length, D dimension, F columns.
 """
 
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
-import torch
-from torch import nn
 
+from recsys.modeling.config import ModelInputs, TwoTowerConfig, modalities_of
 from recsys.modeling.encoding import EntityEncoding, EntityRows
 from recsys.modeling.history_loop import Entries, Vectors
-from recsys.modeling.plain import Function, PlainHistory, array, plain
+from recsys.modeling.plain import Function, Part, PlainHistory, fusion, perceptron
 from recsys.modeling.reader import CustomerRows, HistoryArrays, distinct
-from recsys.modeling.towers import CustomerTower, EntityEmbeddings
-from recsys.modeling.two_tower import ItemVectors, TwoTower
+from recsys.modeling.vectors import CandidateVectors, with_zero_row
 from recsys.schema import Modality
+
+if TYPE_CHECKING:
+    from recsys.modeling.inference_many import Torch
 
 _HISTORY: Final = str(Modality.HISTORY)
 _FEW: Final = 64
@@ -27,28 +31,35 @@ _AT_ONCE: Final = 256
 
 
 class CustomerEncoder:
-    """Encodes customers with a trained model. It keeps references to the model's weights: train no more.
+    """Encodes customers with a trained model.
 
     Args:
-        model: in evaluation mode.
-        encoding: of the customers' columns, as the model was built with.
-        items: the candidates, as the history encoder reads them.
+        weights: of the model, by the names of its `state_dict`; they are kept, not copied.
+        inputs: what it was built for.
+        config: the model.
+        candidates: as the history encoder reads them.
     """
 
-    def __init__(self, model: TwoTower, encoding: EntityEncoding, items: ItemVectors) -> None:
-        tower: CustomerTower = model.customers
+    def __init__(
+        self,
+        weights: Mapping[str, np.ndarray],
+        inputs: ModelInputs,
+        config: TwoTowerConfig,
+        candidates: CandidateVectors,
+    ) -> None:
+        encoding, tower = inputs.customers, Part(weights, "customers")
+        self._model = (weights, inputs, config, candidates)
         self._groups = encoding.group_names()
-        self._modalities = [str(modality) for modality in tower.modalities]
-        self._categories = _Categories.of(tower.embeddings, encoding)
+        self._modalities = [str(modality) for modality in modalities_of(encoding)]
+        self._categories = _Categories.of(tower.part("embeddings.collection.embedding_bags"), encoding)
         self._columns = {group.name: _positions(encoding, group.name) for group in encoding.groups}
-        self._channels = array(tower.context.embedding_bags["channel_table"].weight)
-        self._missing = {name: array(tower.missing[name]) for name in self._modalities}
-        self._few = _Plain.of(model, self._groups, items)
-        self._many = _Torch(model, items)
+        self._channels = tower["context.embedding_bags.channel_table.weight"]
+        self._missing = {name: tower[f"missing.{name}"] for name in self._modalities}
+        self._few = _Plain.of(Part(weights), self._groups, config, candidates)
 
     def encode(self, rows: CustomerRows) -> np.ndarray:
         """[B, D] float32 vectors, not yet scaled."""
-        way: _Plain | _Torch = self._few if len(rows.channel) <= _FEW else self._many
+        way: _Plain | Torch = self._few if len(rows.channel) <= _FEW else self._many
         embedded = self._categories.look_up(rows.columns)
         present = {name: rows.columns.present[:, place] for place, name in enumerate(self._groups)}
         present[_HISTORY] = rows.history.length > 0
@@ -60,6 +71,12 @@ class CustomerEncoder:
         known = {name: np.where(present[name][:, None], tokens[name], self._missing[name]) for name in self._modalities}
         return known[_HISTORY] + way.fuse(np.stack([*known.values(), self._channels[rows.channel]], axis=1))
 
+    @cached_property
+    def _many(self) -> "Torch":
+        from recsys.modeling.inference_many import Torch
+
+        return Torch.of(*self._model)
+
 
 class _Plain(NamedTuple):
     """The networks for a few rows."""
@@ -69,13 +86,12 @@ class _Plain(NamedTuple):
     history: PlainHistory
 
     @classmethod
-    def of(cls, model: TwoTower, groups: list[str], items: ItemVectors) -> "_Plain":
-        tower = model.customers
-        networks = {name: plain(tower.groups[name].network) for name in groups}  # type: ignore[arg-type]
-        products = array(items.products)
-        contents = np.zeros((1, products.shape[1]), np.float32) if items.contents is None else array(items.contents)
-        vectors = Vectors(products, contents, array(model.event_type.weight), array(model.history.start))
-        return cls(networks, plain(tower.fusion), PlainHistory(model.history, vectors))
+    def of(cls, model: Part, groups: list[str], config: TwoTowerConfig, candidates: CandidateVectors) -> "_Plain":
+        networks = {name: perceptron(model.part(f"customers.groups.{name}.network")) for name in groups}
+        products, contents = (with_zero_row(vectors) for vectors in candidates)
+        vectors = Vectors(products, contents, model["event_type.weight"], model["history.start"])
+        fuse = fusion(model.part("customers.fusion"), config.fusion)
+        return cls(networks, fuse, PlainHistory(model.part("history"), vectors))
 
     def token(self, name: str, values: np.ndarray) -> np.ndarray:
         """[B, width] to [B, D]; rows that are like the first one are not worked out again."""
@@ -91,27 +107,7 @@ class _Plain(NamedTuple):
         return self.history.last(Entries(*history))
 
 
-class _Torch(NamedTuple):
-    """The networks for many rows."""
-
-    model: TwoTower
-    items: ItemVectors
-
-    def token(self, name: str, values: np.ndarray) -> np.ndarray:
-        """[B, width] to [B, D]."""
-        network: nn.Module = self.model.customers.groups[name].network  # type: ignore[assignment]
-        return array(network(torch.from_numpy(values)))
-
-    def states(self, history: HistoryArrays) -> np.ndarray:
-        """[B, D]."""
-        return array(self.model.encode_last(self.items, history.to_batch()))
-
-    def fuse(self, tokens: np.ndarray) -> np.ndarray:
-        """[B, M, D] to [B, D]."""
-        return array(self.model.customers.fusion(torch.from_numpy(tokens)))
-
-
-def _states(way: _Plain | _Torch, history: HistoryArrays) -> np.ndarray:
+def _states(way: "_Plain | Torch", history: HistoryArrays) -> np.ndarray:
     """[B, D]: the state after each history; of few, equal ones are encoded once."""
     if len(history.length) <= _FEW:
         first, which = distinct(history)
@@ -135,16 +131,15 @@ class _Categories(NamedTuple):
     """[G] int64: and each list column's."""
 
     @classmethod
-    def of(cls, embeddings: EntityEmbeddings, encoding: EntityEncoding) -> "_Categories":
-        columns = [*encoding.categorical_columns, *encoding.list_columns]
-        if embeddings.collection is None:
+    def of(cls, tables: Part, encoding: EntityEncoding) -> "_Categories":
+        weights = [
+            tables[f"{column.key}_table.weight"] for column in (*encoding.categorical_columns, *encoding.list_columns)
+        ]
+        if not weights:
             return cls(np.zeros((1, 0), np.float32), np.zeros(0, np.int64), np.zeros(0, np.int64))
-        bags = embeddings.collection.embedding_bags
-        weights = [array(bags[f"{column.key}_table"].weight) for column in columns]
         starts = np.cumsum([0, *(len(weight) for weight in weights)])[:-1].astype(np.int64)
         split = len(encoding.categorical_columns)
-        nothing = np.zeros((1, weights[0].shape[1]), np.float32)
-        return cls(np.concatenate([*weights, nothing]), starts[:split], starts[split:])
+        return cls(with_zero_row(np.concatenate(weights)), starts[:split], starts[split:])
 
     def look_up(self, rows: EntityRows) -> np.ndarray:
         """[B, F + G, C]; a list is the sum of its entries."""

@@ -7,31 +7,8 @@ the LogQ Correction: Revisiting Sampled Softmax for Large-Scale Retrieval), equa
 """
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
-
-from recsys.config import BaseConfig
-
-
-class LossConfig(BaseConfig):
-    """Which negatives a positive is set against, and how the parts are weighted."""
-
-    full_softmax_up_to: int = Field(default=20_000, ge=0)
-    """Catalogues of at most so many items use the full softmax, larger ones the sampled one."""
-    uniform_negatives: int = Field(default=512, ge=0)
-    """Negatives drawn uniformly from the catalogue, beside those in the batch."""
-    logq: bool = True
-    """Correct the logits of sampled items by the log of their sampling probability."""
-    mask_own_items: bool = True
-    """The customer's other positives are no negatives."""
-    contents_weight: float = Field(default=0.5, ge=0)
-    """Weight of the creatives' loss beside the products'."""
-    alignment_weight: float = Field(default=0.1, ge=0)
-    """Weight of the self-supervised contrastive terms: text with image, id with content."""
-    alignment_items: int = Field(default=512, ge=2)
-    """Items that are drawn for them in a step: bounds the cost for a large catalogue."""
-    alignment_temperature: float = Field(default=0.1, gt=0)
 
 
 def full_softmax(logits: Tensor, target: Tensor, weight: Tensor, excluded: Tensor | None = None) -> Tensor:

@@ -1,62 +1,80 @@
-"""Trained modules as plain functions of numpy arrays.
+"""Trained networks as plain functions of numpy arrays, from the weights that a bundle keeps.
 
 An answer puts a few rows through many small operations; what torch does around an operation takes ten times as long as
-the operation. These functions give the module's numbers in evaluation mode, up to rounding. They keep references to
-its weights: train no more. Letters: B rows, T places, D dimension, H heads.
+the operation, and its import takes 190 MB. These functions give the trained modules' numbers in evaluation mode, up to
+rounding. Letters: B rows, T places, D dimension, H heads.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf
-from torch import Tensor, nn
 
-from recsys.modeling.fusion import EarlyFusion, LateFusion, MiddleFusion
-from recsys.modeling.history import CausalBlock, HistoryEncoder
+from recsys.modeling.config import FusionConfig, FusionKind
 from recsys.modeling.history_loop import Bias, Entries, Layers, Vectors, last_states
 
 Array = NDArray[np.float32]
 Function = Callable[[Array], Array]
+_EPSILON: Final = np.float32(1e-5)
+"""Torch's, in every normalisation."""
 _HALF: Final = np.float32(0.5)
 _ROOT_HALF: Final = np.float32(math.sqrt(0.5))
 
 
-def plain(module: nn.Module) -> Function:
-    """A linear layer, a normalisation, an activation, a sequence of them, or a fusion: [..., D] to [..., D'].
+class Part:
+    """The weights of one module of a model, by the names that it gives them.
 
-    Raises:
-        TypeError: there is no plain function for such a module.
+    Args:
+        weights: of the whole model, as a `state_dict` names them.
+        name: of the module; empty: the model.
     """
-    for kind, make in _MAKERS.items():
-        if isinstance(module, kind):
-            made: Function = make(module)
-            return made
-    raise TypeError(f"{type(module).__name__} has no plain function")
+
+    def __init__(self, weights: Mapping[str, Array], name: str = "") -> None:
+        self._weights = weights
+        self._prefix = f"{name}." if name else ""
+
+    def __getitem__(self, name: str) -> Array:
+        """One weight."""
+        return self._weights[self._prefix + name]
+
+    def part(self, name: str) -> "Part":
+        """A module in it."""
+        return Part(self._weights, self._prefix + name)
+
+    def count(self, name: str) -> int:
+        """How many modules a list in it has."""
+        start = f"{self._prefix}{name}."
+        return len({key[len(start) :].partition(".")[0] for key in self._weights if key.startswith(start)})
 
 
-def array(tensor: Tensor) -> Array:
-    """The tensor's memory as an array."""
-    values: Array = tensor.detach().numpy()
-    return values
+def perceptron(part: Part) -> Function:
+    """A linear layer, GELU, dropout (which does nothing here) and a linear layer: [..., D] to [..., D']."""
+    widen, narrow = _linear(part["0.weight"], part["0.bias"]), _linear(part["3.weight"], part["3.bias"])
+    return lambda x: narrow(_gelu(widen(x)))
+
+
+def fusion(part: Part, config: FusionConfig) -> Function:
+    """The fusion that `config` names: [B, M, D] to [B, D]."""
+    return _FUSIONS[config.kind](part, config)
 
 
 class PlainHistory:
     """A history encoder; see `HistoryEncoder.last`.
 
     Args:
-        encoder: in evaluation mode.
+        part: its weights.
         vectors: what entries are made of.
     """
 
-    def __init__(self, encoder: HistoryEncoder, vectors: Vectors) -> None:
+    def __init__(self, part: Part, vectors: Vectors) -> None:
         self._vectors = Vectors(*(_single(values) for values in vectors))
-        self._norm = plain(encoder.norm)
-        self._epsilon = encoder.norm.eps
-        self._bias = Bias(_single(array(encoder.distance_bias)), _single(array(encoder.time_bias)))
-        blocks = [block for block in encoder.blocks if isinstance(block, CausalBlock)]
+        self._norm = _layer_norm(part.part("norm"))
+        self._bias = Bias(_single(part["distance_bias"]), _single(part["time_bias"]))
+        blocks = [part.part(f"blocks.{place}") for place in range(part.count("blocks"))]
         self._layers = _layers(blocks) if blocks else None
         if self._layers is not None:
             self.last(Entries(*(np.zeros((1, 1), np.int64),) * 4, np.ones(1, np.int64)))  # compiles it
@@ -68,7 +86,7 @@ class PlainHistory:
         if self._layers is None:
             out[:] = self._mean(entries)
         else:
-            last_states(entries, self._vectors, self._layers, self._bias, self._epsilon, out)
+            last_states(entries, self._vectors, self._layers, self._bias, float(_EPSILON), out)
         return self._norm(out)
 
     def _mean(self, entries: Entries) -> Array:
@@ -79,25 +97,20 @@ class PlainHistory:
         return np.asarray((vectors.start + items.sum(axis=1)) / (entries.length[:, None] + 1), np.float32)
 
 
-def _layers(blocks: Sequence[CausalBlock]) -> Layers:
+def _layers(blocks: list[Part]) -> Layers:
     """The weights of all layers as one loop reads them."""
 
-    def stacked(of: Callable[[CausalBlock], Tensor]) -> Array:
-        return _single(np.stack([array(of(block)) for block in blocks]))
+    def stacked(name: str) -> Array:
+        return _single(np.stack([block[name] for block in blocks]))
 
-    def linear(of: Callable[[CausalBlock], nn.Linear]) -> tuple[Array, Array]:
-        return stacked(lambda block: of(block).weight.T), stacked(lambda block: of(block).bias)
+    def linear(name: str) -> tuple[Array, Array]:
+        return _single(np.stack([block[f"{name}.weight"].T for block in blocks])), stacked(f"{name}.bias")
 
-    return Layers(
-        stacked(lambda block: block.norm_attention.weight),
-        stacked(lambda block: block.norm_attention.bias),
-        *linear(lambda block: block.qkv),
-        *linear(lambda block: block.project),
-        stacked(lambda block: block.norm_feed.weight),
-        stacked(lambda block: block.norm_feed.bias),
-        *linear(lambda block: block.feed[0]),  # type: ignore[arg-type, return-value]
-        *linear(lambda block: block.feed[3]),  # type: ignore[arg-type, return-value]
-    )
+    def norm(name: str) -> tuple[Array, Array]:
+        return stacked(f"{name}.weight"), stacked(f"{name}.bias")
+
+    attention = (*norm("norm_attention"), *linear("qkv"), *linear("project"))
+    return Layers(*attention, *norm("norm_feed"), *linear("feed.0"), *linear("feed.3"))
 
 
 def _single(values: Array) -> Array:
@@ -126,8 +139,8 @@ def _gelu(x: Array) -> Array:
     return np.asarray(x * (_HALF * (1 + erf(x * _ROOT_HALF))), np.float32)
 
 
-def _linear(weight: Tensor, bias: Tensor) -> Function:
-    across, offset = np.ascontiguousarray(array(weight).T), array(bias)
+def _linear(weight: Array, offset: Array) -> Function:
+    across = np.ascontiguousarray(weight.T)
 
     def apply(x: Array) -> Array:
         flat = x.reshape(-1, x.shape[-1]) @ across
@@ -137,45 +150,37 @@ def _linear(weight: Tensor, bias: Tensor) -> Function:
     return apply
 
 
-def _layer_norm(module: nn.LayerNorm) -> Function:
-    weight, bias, epsilon = array(module.weight), array(module.bias), np.float32(module.eps)
+def _layer_norm(part: Part) -> Function:
+    weight, bias = part["weight"], part["bias"]
     mean = np.full((weight.shape[0], 1), 1 / weight.shape[0], np.float32)
 
     def apply(x: Array) -> Array:
         centred = x - x @ mean
-        return np.asarray(centred / np.sqrt((centred * centred) @ mean + epsilon) * weight + bias, np.float32)
+        return np.asarray(centred / np.sqrt((centred * centred) @ mean + _EPSILON) * weight + bias, np.float32)
 
     return apply
 
 
-def _sequence(module: nn.Sequential) -> Function:
-    steps = [plain(step) for step in module if not isinstance(step, nn.Dropout)]
-
-    def apply(x: Array) -> Array:
-        for step in steps:
-            x = step(x)
-        return x
-
-    return apply
-
-
-def _encoder_layer(layer: nn.TransformerEncoderLayer) -> Function:
+def _encoder_layer(part: Part, heads: int) -> Function:
     """One that normalises first."""
-    attention = layer.self_attn
-    before, after = plain(layer.norm1), plain(layer.norm2)
-    qkv = _linear(attention.in_proj_weight, attention.in_proj_bias)
-    project, widen, narrow = plain(attention.out_proj), plain(layer.linear1), plain(layer.linear2)
+
+    def linear(name: str) -> Function:
+        return _linear(part[f"{name}.weight"], part[f"{name}.bias"])
+
+    before, after = _layer_norm(part.part("norm1")), _layer_norm(part.part("norm2"))
+    qkv = _linear(part["self_attn.in_proj_weight"], part["self_attn.in_proj_bias"])
+    project, widen, narrow = linear("self_attn.out_proj"), linear("linear1"), linear("linear2")
 
     def apply(x: Array) -> Array:
-        x = x + project(_attended(qkv(before(x)), attention.num_heads))
+        x = x + project(_attended(qkv(before(x)), heads))
         return x + narrow(_gelu(widen(after(x))))
 
     return apply
 
 
-def _middle(fusion: MiddleFusion) -> Function:
-    kind, norm = array(fusion.kind_of_token), plain(fusion.norm)
-    layers = [_encoder_layer(layer) for layer in fusion.encoder.layers]
+def _middle(part: Part, config: FusionConfig) -> Function:
+    kind, norm = part["kind_of_token"], _layer_norm(part.part("norm"))
+    layers = [_encoder_layer(part.part(f"encoder.layers.{place}"), config.heads) for place in range(config.layers)]
 
     def apply(tokens: Array) -> Array:
         x = tokens + kind
@@ -186,26 +191,22 @@ def _middle(fusion: MiddleFusion) -> Function:
     return apply
 
 
-def _early(fusion: EarlyFusion) -> Function:
-    network = plain(fusion.network)
+def _early(part: Part, _: FusionConfig) -> Function:
+    network = perceptron(part.part("network"))
     return lambda tokens: network(tokens.reshape(len(tokens), -1))
 
 
-def _late(fusion: LateFusion) -> Function:
-    weight, heads = array(fusion.weight.softmax(dim=0)), [plain(head) for head in fusion.heads]
+def _late(part: Part, _: FusionConfig) -> Function:
+    share = np.exp(part["weight"] - part["weight"].max())
+    share /= share.sum()
+    heads = [_linear(part[f"heads.{place}.weight"], part[f"heads.{place}.bias"]) for place in range(len(share))]
 
     def apply(tokens: Array) -> Array:
-        return np.asarray(sum(head(tokens[:, i]) * weight[i] for i, head in enumerate(heads)), np.float32)
+        return np.asarray(sum(head(tokens[:, i]) * share[i] for i, head in enumerate(heads)), np.float32)
 
     return apply
 
 
-_MAKERS: Final[dict[type[nn.Module], Callable[..., Function]]] = {
-    nn.Linear: lambda module: _linear(module.weight, module.bias),
-    nn.LayerNorm: _layer_norm,
-    nn.GELU: lambda _: _gelu,
-    nn.Sequential: _sequence,
-    MiddleFusion: _middle,
-    EarlyFusion: _early,
-    LateFusion: _late,
-}
+_FUSIONS: Final[Mapping[FusionKind, Callable[[Part, FusionConfig], Function]]] = MappingProxyType(
+    {FusionKind.EARLY: _early, FusionKind.MIDDLE: _middle, FusionKind.LATE: _late}
+)

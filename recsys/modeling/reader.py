@@ -7,12 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-import torch
 
 from recsys.compiling import compiled
-from recsys.modeling.batches import EntityBatch, HistoryBatch, make_entity_batch
+from recsys.modeling.config import ModelInputs
 from recsys.modeling.encoding import Columns, EntityRows, Values
-from recsys.modeling.two_tower import ModelInputs
 from recsys.modeling.variants import VariantReader
 
 HISTORY_VIEW = "customer_history"
@@ -21,25 +19,22 @@ _EVER_KEY = f"{HISTORY_VIEW}__products_ever"
 
 
 class HistoryArrays(NamedTuple):
-    """N histories, padded on the right to the model's history length; fields as in `HistoryBatch`."""
+    """N histories, oldest entry first, padded on the right to the model's history length L."""
 
     product: np.ndarray
+    """[N, L] int64 row of the product table, -1 = none."""
     content: np.ndarray
+    """[N, L] int64 row of the content table, -1 = none."""
     event_type: np.ndarray
+    """[N, L] int64 index into the model's event types, 0 = unknown or padding."""
     timestamp: np.ndarray
+    """[N, L] int64 epoch µs."""
     length: np.ndarray
+    """[N] int64, 0 = no history."""
 
     def take(self, index: np.ndarray | slice) -> "HistoryArrays":
         """Histories `index`, a range or [B] int."""
         return HistoryArrays(*(values[index] for values in self))
-
-    def to_batch(self) -> HistoryBatch:
-        """The tensors, cut to the longest history among them (at least one step)."""
-        steps = max(1, int(self.length.max(initial=0)))
-        product, content, event_type, timestamp = (
-            torch.from_numpy(np.ascontiguousarray(values[:, :steps])) for values in self[:4]
-        )
-        return HistoryBatch(product, content, event_type, timestamp, torch.from_numpy(self.length))
 
 
 class CustomerRows(NamedTuple):
@@ -144,10 +139,6 @@ class ModelReader:
     def _channels(self, names: Sequence[str | None]) -> np.ndarray:
         """[N] int64, 0 = none."""
         return np.array([self._channel.get(name or "", 0) for name in names], np.int64)
-
-    def customer_batch(self, rows: CustomerRows) -> EntityBatch:
-        """The tensors of the customers' columns."""
-        return make_entity_batch(self.inputs.customers, rows.columns)
 
 
 def distinct(history: HistoryArrays) -> tuple[np.ndarray, np.ndarray]:

@@ -4,31 +4,16 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from recsys.config import BaseConfig
 from recsys.modeling.batches import ID_KEY, EntityBatch
+from recsys.modeling.config import FusionConfig, TowerConfig, modalities_of
 from recsys.modeling.encoding import ColumnEncoding, EntityEncoding, GroupEncoding
-from recsys.modeling.fusion import FusionConfig, build_fusion
+from recsys.modeling.fusion import build_fusion
 from recsys.modeling.tables import Jagged, TableMaker, TableSize, torchrec_tables
 from recsys.schema import Modality
 
 _CHANNEL: Final = "channel"
-
-
-class TowerConfig(BaseConfig):
-    """Size and regularisation of the towers."""
-
-    dim: int = Field(default=64, ge=4, le=1024)
-    """Dimension of the shared space."""
-    category_dim: int = Field(default=16, ge=1)
-    """Dimension of a category's embedding."""
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    id_dropout: float = Field(default=0.1, ge=0, le=1)
-    """Share of items that are placed by their content alone in a training step: makes new items familiar."""
-    modality_dropout: float = Field(default=0.15, ge=0, lt=1)
-    """Share of tokens replaced by the learned token for 'missing' in a training step."""
 
 
 class GroupEncoder(nn.Module):
@@ -129,7 +114,7 @@ class CustomerTower(nn.Module):
         """`contexts` is the number of known channels; index 0 is no channel."""
         super().__init__()
         self.config = config
-        self.modalities = [m for m in Modality if m is Modality.HISTORY or m in encoding.group_names()]
+        self.modalities = modalities_of(encoding)
         self.embeddings = EntityEmbeddings(encoding, 0, config, make)
         self.groups = nn.ModuleDict({group.name: GroupEncoder(group, config) for group in encoding.groups})
         self.missing = nn.ParameterDict({str(m): nn.Parameter(torch.zeros(config.dim)) for m in self.modalities})

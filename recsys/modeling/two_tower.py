@@ -3,50 +3,16 @@
 from typing import NamedTuple
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recsys.config import BaseConfig
 from recsys.modeling.batches import EntityBatch, HistoryBatch
+from recsys.modeling.config import ModelInputs, TwoTowerConfig
 from recsys.modeling.devices import take_rows
-from recsys.modeling.encoding import EntityEncoding
-from recsys.modeling.fusion import FusionConfig
-from recsys.modeling.history import HistoryEncoder, HistoryEncoderConfig
-from recsys.modeling.losses import LossConfig, info_nce
+from recsys.modeling.history import HistoryEncoder
+from recsys.modeling.losses import info_nce
 from recsys.modeling.tables import TableMaker, torchrec_tables
-from recsys.modeling.towers import CustomerTower, ItemTower, TowerConfig
-
-
-class TwoTowerConfig(BaseConfig):
-    """The whole model."""
-
-    tower: TowerConfig = TowerConfig()
-    history: HistoryEncoderConfig = HistoryEncoderConfig()
-    fusion: FusionConfig = FusionConfig()
-    loss: LossConfig = LossConfig()
-    temperature: float = Field(default=0.1, gt=0)
-    """Divides the scores; with `normalise`, scores before it are cosines."""
-    normalise: bool = True
-    """Scale vectors to unit length."""
-
-
-class ModelInputs(BaseConfig):
-    """What the model was built for: everything that fixes the shapes of its weights."""
-
-    customers: EntityEncoding
-    products: EntityEncoding
-    contents: EntityEncoding | None
-    product_count: int
-    """Products with an id embedding of their own."""
-    content_count: int
-    event_types: tuple[str, ...]
-    """Known event types; index 0 is kept for unknown."""
-    channels: tuple[str, ...]
-    """Known channels; index 0 is kept for none."""
-    history_length: int
-    reads_history: bool = True
-    """False: every history is read as an empty one."""
+from recsys.modeling.towers import CustomerTower, ItemTower
 
 
 class ItemVectors(NamedTuple):

@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from recsys.config import BaseConfig
@@ -23,7 +22,6 @@ from recsys.ranking.tables import ContentTables
 from recsys.schema import FeatureKind
 
 _PREFIX = "affinity"
-_HISTORY_SIZE = 8
 _UNIT_SCALE = np.float32(8.0)
 """Directions of pooled embeddings, which are of length 1, vary little: so much more makes them the numbers' equals."""
 
@@ -58,33 +56,6 @@ class Learned(NamedTuple):
     """[E] float32."""
 
 
-class Softmax:
-    """The mean loss of E labels, with squares as a penalty, and its gradients, all in one [E, P] table.
-
-    Autograd would make half a dozen of them at each step, and the kernel as many pages: half of the time went there.
-    """
-
-    def __init__(self, inputs: torch.Tensor, basis: torch.Tensor, target: torch.Tensor, l2: float) -> None:
-        """`inputs` are [E, D] what the customers are, `basis` [P, K] what the products are, `target` [E] the labels."""
-        self._inputs = inputs
-        self._basis = basis
-        self._target = target[:, None]
-        self._l2 = l2
-        self._table = torch.empty(len(target), len(basis))
-
-    @torch.no_grad()
-    def loss(self, weights: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The loss, and its gradients by `weights`, [D, K], and by `bias`, [P]."""
-        table, each = self._table, 1 / len(self._target)
-        torch.addmm(bias, self._inputs @ weights, self._basis.T, out=table)
-        right, top = table.gather(1, self._target), table.amax(dim=1, keepdim=True)
-        total = table.sub_(top).exp_().sum(dim=1, keepdim=True)
-        value = (top + total.log() - right).mean() + self._l2 * (weights**2).sum()
-        table.mul_(each / total)
-        table.scatter_add_(1, self._target, torch.full_like(total, -each))
-        return value, self._inputs.T @ (table @ self._basis) + 2 * self._l2 * weights, table.sum(dim=0)
-
-
 @dataclass(frozen=True, eq=False)
 class Affinity:
     """The fitted model."""
@@ -109,28 +80,18 @@ class Affinity:
             config: how.
             seed: of the draw.
         """
+        from recsys.ranking.affinity_fit import fit_softmax
+
         count = min(config.labels, max(1, config.cells // len(products)), len(learned.row))
         weight = learned.weight.astype(np.float64)
         chance = weight / weight.sum()  # a sum of single precision would not give chances that add up to one
         drawn = np.random.default_rng(seed).choice(len(learned.row), count, p=chance)
-        rows, target = learned.row[drawn], torch.from_numpy(learned.product[drawn])
-        inputs = torch.from_numpy(np.concatenate([block[rows] for block in blocks.values()], axis=1))
-        asked = Softmax(inputs, torch.from_numpy(products), target, config.l2)
-        often = torch.bincount(target, minlength=len(products)).float()
-        weights = torch.zeros(inputs.shape[1], products.shape[1], requires_grad=True)
-        bias = torch.log(often + 0.5).requires_grad_()
-        optimiser = torch.optim.LBFGS(
-            [weights, bias], max_iter=config.iterations, history_size=_HISTORY_SIZE, line_search_fn="strong_wolfe"
-        )
-
-        def loss() -> torch.Tensor:
-            value, weights.grad, bias.grad = asked.loss(weights, bias)
-            return value
-
-        optimiser.step(loss)
+        rows = learned.row[drawn]
+        inputs = np.concatenate([block[rows] for block in blocks.values()], axis=1)
+        weights, bias = fit_softmax(inputs, products, learned.product[drawn], config.l2, config.iterations)
         edges = np.cumsum([block.shape[1] for block in blocks.values()])[:-1]
-        parts = np.split(weights.detach().numpy(), edges)
-        return cls(dict(zip(blocks, parts, strict=True)), products, bias.detach().numpy())
+        parts = np.split(weights, edges)
+        return cls(dict(zip(blocks, parts, strict=True)), products, bias)
 
     @property
     def names(self) -> list[str]:

@@ -7,16 +7,11 @@ log-odds of an outcome given the one before it. E exposures, F features, H heads
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import torch
-from torch import nn
 
 from recsys.config import BaseConfig
 from recsys.ranking.boosted import BoostedConfig, BoostedRanker, RankingRows
-from recsys.ranking.profiles import Arrays
 
 HEADS = ("click", "apply", "convert")
-_CLIP = 4.0
-"""Standard deviations: what lies farther off is drift, and a network would follow it anywhere."""
 
 
 class Heads(Protocol):
@@ -65,7 +60,7 @@ class TastefulClick(NamedTuple):
         counts = rows.counts[:, 0]
         features, label = rows.features[counts], rows.outcomes[counts, 0].astype(np.float32)
         start = _linear(features, weights)
-        average = _log_odds(label) - float(start.mean())
+        average = log_odds(label) - float(start.mean())
         learned = RankingRows(np.where(hidden, np.float32(0), features), label, np.arange(len(label)))
         trees = BoostedRanker.fit(learned, config, seed, threads, rows.weight[counts], start + average)
         return cls(weights, average, trees)
@@ -99,7 +94,7 @@ class BoostedHeads:
         for head, config in enumerate(configs):
             counts = rows.counts[:, head]
             label = rows.outcomes[counts, head].astype(np.float32)
-            averages.append(_log_odds(label))
+            averages.append(log_odds(label))
             learned = RankingRows(rows.features[counts], label, np.arange(len(label)))
             weight = rows.weight[counts]
             models.append(None if config is None else BoostedRanker.fit(learned, config, seed, threads, weight))
@@ -127,85 +122,13 @@ class NetworkConfig(BaseConfig):
     weight_decay: float = 0.01
 
 
-class NetworkHeads:
-    """A shared trunk and a head for each outcome, trained together; a head learns where the outcome before came."""
-
-    def __init__(self, mean: np.ndarray, scale: np.ndarray, net: nn.Module) -> None:
-        self._mean = mean
-        self._scale = scale
-        self.net = net
-
-    @classmethod
-    def fit(cls, rows: HeadRows, config: NetworkConfig, seed: int) -> "NetworkHeads":
-        """Trains the network by Adam on masked cross-entropy."""
-        torch.manual_seed(seed)
-        with np.errstate(invalid="ignore"):
-            mean = np.nan_to_num(np.nanmean(rows.features, axis=0))
-            scale = np.nan_to_num(np.nanstd(rows.features, axis=0)) + 1e-6
-        heads = cls(mean, scale, _network(2 * rows.features.shape[1], config))
-        inputs = heads._standardised(rows.features)
-        outcomes = torch.from_numpy(rows.outcomes.astype(np.float32))
-        weight = torch.from_numpy((rows.counts * rows.weight[:, None]).astype(np.float32))
-        averages = [_log_odds(rows.outcomes[rows.counts[:, head], head]) for head in range(len(HEADS))]
-        with torch.no_grad():
-            heads.net[-1].bias.copy_(torch.tensor(averages))  # type: ignore[index]
-        optimiser = torch.optim.AdamW(heads.net.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-        heads.net.train()
-        for _ in range(config.epochs):
-            for batch in torch.randperm(len(inputs)).split(config.batch):
-                loss = nn.functional.binary_cross_entropy_with_logits(
-                    heads.net(inputs[batch]), outcomes[batch], weight[batch], reduction="sum"
-                ) / len(batch)
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-        heads.net.eval()
-        return heads
-
-    def predict(self, features: np.ndarray) -> np.ndarray:
-        """[E, F] to [E, H] float32 log-odds."""
-        with torch.inference_mode():
-            return np.asarray(self.net(self._standardised(features)).numpy(), np.float32)
-
-    def to_arrays(self) -> Arrays:
-        """Flat arrays for a safetensors file."""
-        weights = {f"net.{name}": value.detach().numpy() for name, value in self.net.state_dict().items()}
-        return {"mean": self._mean, "scale": self._scale, **weights}
-
-    @classmethod
-    def from_arrays(cls, arrays: Arrays, config: NetworkConfig) -> "NetworkHeads":
-        """The inverse of `to_arrays`."""
-        net = _network(2 * len(arrays["mean"]), config)
-        net.load_state_dict(
-            {
-                key.removeprefix("net."): torch.from_numpy(value)
-                for key, value in arrays.items()
-                if key.startswith("net.")
-            }
-        )
-        net.eval()
-        return cls(arrays["mean"], arrays["scale"], net)
-
-    def _standardised(self, features: np.ndarray) -> torch.Tensor:
-        """[E, 2F]: clipped, 0 where missing, and a flag that says so."""
-        scaled = np.clip((features - self._mean) / self._scale, -_CLIP, _CLIP)
-        missing = np.isnan(scaled)
-        return torch.from_numpy(np.concatenate([np.where(missing, 0, scaled), missing], axis=1).astype(np.float32))
-
-
-def _network(inputs: int, config: NetworkConfig) -> nn.Module:
-    return nn.Sequential(
-        nn.Linear(inputs, config.width), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(config.width, len(HEADS))
-    )
-
-
 def _linear(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """[E] float32; what has no weight is not looked at, and may be missing."""
     used = np.flatnonzero(weights)
     return np.asarray(features[:, used] @ weights[used], np.float32)
 
 
-def _log_odds(outcomes: np.ndarray) -> float:
+def log_odds(outcomes: np.ndarray) -> float:
     """Of the shrunk share."""
     share = (float(outcomes.sum()) + 0.5) / (len(outcomes) + 1)
     return float(np.log(share / (1 - share)))

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from recsys.modeling.two_tower import ModelInputs
+from recsys.modeling.config import ModelInputs
 from recsys.ranking.boosted import BoostedRanker
 from recsys.ranking.calibrators import Calibration
 from recsys.ranking.creatives import CreativeTables
-from recsys.ranking.heads import HEADS, BoostedHeads, Heads, NetworkHeads, TastefulClick
+from recsys.ranking.heads import HEADS, BoostedHeads, Heads, TastefulClick
 from recsys.ranking.interest import InterestTables
 from recsys.ranking.profiles import Arrays, Profiles
 from recsys.ranking.response import ResponseConfig, ResponseModel
@@ -27,8 +27,11 @@ def save_response(model: ResponseModel, folder: Path) -> None:
     for head, calibration in zip(HEADS, model.calibrations, strict=True):
         arrays |= calibration.to_arrays(f"calibration.{head}")
     save_file(arrays, folder / _ARRAYS)
-    if isinstance(model.heads, NetworkHeads):
-        save_file(model.heads.to_arrays(), folder / _NETWORK)
+    if model.config.kind == "network":
+        from recsys.ranking.network_heads import NetworkHeads
+
+        if isinstance(model.heads, NetworkHeads):
+            save_file(model.heads.to_arrays(), folder / _NETWORK)
     if isinstance(model.heads, BoostedHeads):
         for head, trees in zip(HEADS, model.heads.models, strict=True):
             if trees is not None:
@@ -57,6 +60,8 @@ def load_response(folder: Path, config: ResponseConfig, inputs: ModelInputs, ite
 
 def _heads(folder: Path, config: ResponseConfig) -> Heads:
     if config.kind == "network":
+        from recsys.ranking.network_heads import NetworkHeads
+
         return NetworkHeads.from_arrays(load_file(folder / _NETWORK), config.network)
     models = [
         BoostedRanker((folder / f"response_{head}.txt").read_text()) if has else None

@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 
 from recsys.features.spec import Entity
+from recsys.modeling.config import ModelInputs
 from recsys.modeling.encoding import ColumnEncoding, EntityEncoding, GroupEncoding
 from recsys.modeling.reader import ModelReader
-from recsys.modeling.two_tower import ModelInputs
 from recsys.schema import FeatureKind
 from training.dataset import Catalogue, Prepared, item_rows
 from training.examples import Labels, Ragged, TrainingSet

@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from recsys.bundle import Bundle, BundleManifest, PriorConfig
-from recsys.modeling.losses import LossConfig
-from recsys.modeling.two_tower import TwoTower, TwoTowerConfig
+from recsys.modeling.config import LossConfig, TwoTowerConfig
+from recsys.modeling.two_tower import TwoTower
 from recsys.recommender import Recommender
 from recsys.retrieval.popularity import Popularity, PopularityConfig
 from recsys.schema import Kind, PolicyName
@@ -197,7 +197,7 @@ def _bundle(learnable: Learnable, model: TwoTower) -> Bundle:
     )
     return Bundle(
         manifest=manifest,
-        weights={name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
+        weights={name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()},
         vectors=candidate_vectors(model, learnable.prepared),
         products=catalogue.products,
         contents=catalogue.contents,

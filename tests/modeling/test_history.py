@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from recsys.modeling.batches import HistoryBatch
-from recsys.modeling.history import HistoryEncoder, HistoryEncoderConfig
+from recsys.modeling.config import HistoryEncoderConfig
+from recsys.modeling.history import HistoryEncoder
 
 DIM, LENGTH = 8, 12
 

@@ -8,13 +8,20 @@ import pytest
 import torch
 
 from recsys.features.spec import ColumnType, Entity, FeatureColumn, FeatureManifest, FeatureView
+from recsys.modeling.batches import history_batch, make_entity_batch
+from recsys.modeling.config import (
+    FusionConfig,
+    FusionKind,
+    HistoryEncoderConfig,
+    ModelInputs,
+    TowerConfig,
+    TwoTowerConfig,
+)
 from recsys.modeling.encoding import EncodingConfig, EntityEncoding
-from recsys.modeling.fusion import FusionConfig, FusionKind
-from recsys.modeling.history import HistoryEncoderConfig
 from recsys.modeling.inference import CustomerEncoder
 from recsys.modeling.reader import HISTORY_VIEW, CustomerRows, ModelReader, distinct
-from recsys.modeling.towers import TowerConfig
-from recsys.modeling.two_tower import ItemVectors, ModelInputs, TwoTower, TwoTowerConfig
+from recsys.modeling.two_tower import ItemVectors, TwoTower
+from recsys.modeling.vectors import CandidateVectors, with_zero_row
 from recsys.schema import FeatureKind
 
 NOW = 400 * 86_400_000_000
@@ -135,24 +142,23 @@ def test_encode_gives_the_numbers_of_the_trained_module_for_few_rows_and_for_man
     model = TwoTower(make_inputs(encoding), config).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    nothing = torch.zeros(1, DIM)
-    items = ItemVectors(
-        torch.cat([torch.randn(PRODUCTS, DIM), nothing]),
-        torch.cat([torch.randn(CONTENTS, DIM), nothing]),
-        torch.zeros(()),
-    )
+    products, contents = torch.randn(PRODUCTS, DIM), torch.randn(CONTENTS, DIM)
+    padded = (torch.from_numpy(with_zero_row(vectors.numpy())) for vectors in (products, contents))
+    items = ItemVectors(*padded, torch.zeros(()))
     people = customers()
     rows = by_itself(reader, [*people, *people[3:6]], "web")
     with torch.inference_mode():
-        history = rows.history.to_batch()
+        history = history_batch(rows.history)
         states = model.encode_histories(items, history)[torch.arange(len(rows.now)), history.length]
         expected = model.encode_customers(
-            reader.customer_batch(rows), states, history.length > 0, torch.from_numpy(rows.channel)
+            make_entity_batch(encoding, rows.columns), states, history.length > 0, torch.from_numpy(rows.channel)
         )
-        encoder = CustomerEncoder(model, encoding, items)
-        np.testing.assert_allclose(encoder.encode(rows), expected.numpy(), rtol=1e-5, atol=1e-5)
-        monkeypatch.setattr("recsys.modeling.inference._FEW", 1)
-        np.testing.assert_allclose(encoder.encode(rows), expected.numpy(), rtol=1e-5, atol=1e-5)
+    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    vectors = CandidateVectors(products.numpy(), contents.numpy())
+    encoder = CustomerEncoder(weights, make_inputs(encoding), config, vectors)
+    np.testing.assert_allclose(encoder.encode(rows), expected.numpy(), rtol=1e-5, atol=1e-5)
+    monkeypatch.setattr("recsys.modeling.inference._FEW", 1)
+    np.testing.assert_allclose(encoder.encode(rows), expected.numpy(), rtol=1e-5, atol=1e-5)
 
 
 def test_variants_of_a_row_are_read_as_each_by_itself(reader: ModelReader) -> None:

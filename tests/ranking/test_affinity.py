@@ -6,7 +6,8 @@ import torch
 
 from recsys.features.spec import Entity
 from recsys.modeling.encoding import ColumnEncoding, EntityEncoding, EntityRows, GroupEncoding
-from recsys.ranking.affinity import Affinity, AffinityConfig, Learned, Softmax, customer_blocks, product_basis
+from recsys.ranking.affinity import Affinity, AffinityConfig, Learned, customer_blocks, product_basis
+from recsys.ranking.affinity_fit import Softmax
 from recsys.ranking.profiles import Arrays, Profiles
 from recsys.schema import FeatureKind
 from tests.ranking.worlds import draw_tables

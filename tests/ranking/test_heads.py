@@ -5,7 +5,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from recsys.ranking.boosted import BoostedConfig
-from recsys.ranking.heads import BoostedHeads, HeadRows, NetworkConfig, NetworkHeads, TastefulClick
+from recsys.ranking.heads import BoostedHeads, HeadRows, NetworkConfig, TastefulClick
+from recsys.ranking.network_heads import NetworkHeads
 
 SMALL = BoostedConfig(leaves=4, rounds=40, min_rows_in_leaf=20, feature_share=1.0)
 

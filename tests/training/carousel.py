@@ -19,8 +19,8 @@ from recsys.bundle import PriorConfig
 from recsys.data.contract import Dataset
 from recsys.data.splits import Part
 from recsys.features.build import FeatureConfig, build_features
-from recsys.modeling.towers import TowerConfig
-from recsys.modeling.two_tower import TwoTower, TwoTowerConfig
+from recsys.modeling.config import TowerConfig, TwoTowerConfig
+from recsys.modeling.two_tower import TwoTower
 from recsys.ranking.boosted import BoostedConfig
 from training.answers import FirstStage
 from training.config import TrainConfig

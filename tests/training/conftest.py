@@ -14,8 +14,7 @@ from recsys.cli.workflows import build_features_and_materialise
 from recsys.data.contract import Dataset
 from recsys.features.config import FeatureConfig
 from recsys.home import Home
-from recsys.modeling.towers import TowerConfig
-from recsys.modeling.two_tower import TwoTowerConfig
+from recsys.modeling.config import TowerConfig, TwoTowerConfig
 from recsys.policy.pack import PolicyPack
 from recsys.testing.tiny_bank import write_tiny_bank
 from training.approval import Signatures

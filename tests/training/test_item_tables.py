@@ -9,9 +9,9 @@ from scipy import sparse
 
 from recsys.data.splits import Part
 from recsys.features.spec import Entity
+from recsys.modeling.config import ModelInputs
 from recsys.modeling.encoding import MAX_LIST_LENGTH, EntityEncoding, EntityRows
 from recsys.modeling.reader import HistoryArrays
-from recsys.modeling.two_tower import ModelInputs
 from recsys.ranking.factors import fold_in
 from recsys.ranking.neighbours import NeighbourConfig
 from recsys.ranking.spread import Lists

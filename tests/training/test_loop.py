@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from recsys.features.spec import Entity
+from recsys.modeling.batches import history_batch, make_entity_batch
+from recsys.modeling.config import LossConfig, ModelInputs, TowerConfig, TwoTowerConfig
 from recsys.modeling.encoding import MAX_LIST_LENGTH, EntityEncoding, EntityRows
-from recsys.modeling.losses import LossConfig
 from recsys.modeling.reader import HistoryArrays
-from recsys.modeling.towers import TowerConfig
-from recsys.modeling.two_tower import ModelInputs, TwoTower, TwoTowerConfig
+from recsys.modeling.two_tower import TwoTower
 from training.dataset import Prepared
 from training.examples import Labels, Ragged, TrainingSet
 from training.loop import ItemSampler, LoopConfig, Objective, Trainer
@@ -85,11 +85,9 @@ def parity_share(trainer: Trainer) -> float:
     model, prepared = trainer.model.eval(), trainer.prepared
     with torch.inference_mode():
         items = model.encode_items(trainer.products, None, None)
-        history = prepared.training.windows.to_batch()
+        history = history_batch(prepared.training.windows)
         state = model.encode_histories(items, history)[:, -1]
         n = len(state)
-        from recsys.modeling.batches import make_entity_batch
-
         columns = make_entity_batch(prepared.inputs.customers, empty_rows(n))
         present = torch.ones(n, dtype=torch.bool)
         customers = model.encode_customers(columns, state, present, torch.zeros(n, dtype=torch.int64))
