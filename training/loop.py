@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +31,9 @@ class LoopConfig(BaseConfig):
     """How long and how fast to train."""
 
     epochs: int = Field(default=10, ge=1)
-    """At most so many passes over the labels."""
+    """At most so many passes over the labels, or over as many of them as an epoch has."""
+    labels_per_epoch: int = Field(default=250_000, ge=0)
+    """At most so many labels an epoch, drawn anew for each; 0: all. So the time of a training has a bound."""
     patience: int = Field(default=4, ge=1)
     """Stop after so many epochs without a better validation score."""
     labels_per_batch: int = Field(default=1024, ge=2)
@@ -145,7 +148,9 @@ class Trainer:
         generator = np.random.default_rng(seed)
         started = time.perf_counter()
         self.model.train()
-        batches = list(self.prepared.training.batches(self.config.labels_per_batch, generator))
+        batches = list(
+            islice(self.prepared.training.batches(self.config.labels_per_batch, generator), self._most_steps)
+        )
         losses = []
         for done, rows in enumerate(batches):
             self._set_learning_rate(self.state.epoch + done / len(batches))
@@ -157,6 +162,12 @@ class Trainer:
         self.model.eval()
         value = score(self.model) if score is not None else math.nan
         return Epoch(number, total / max(labels, 1), value, labels / elapsed, time.perf_counter() - started)
+
+    @property
+    def _most_steps(self) -> int | None:
+        """Of an epoch; batches come in random order, so that the first are a draw from all."""
+        config = self.config
+        return -(-config.labels_per_epoch // config.labels_per_batch) or None
 
     def _set_learning_rate(self, epochs_done: float) -> None:
         rate, decay = self.config.learning_rate, self.config.decay_epochs

@@ -139,10 +139,8 @@ class _Design:
     """Standardised columns: each feature's value, the log of the proposals', and whether it is missing."""
 
     def __init__(self, features: np.ndarray, low: np.ndarray, high: np.ndarray, proposal: np.ndarray) -> None:
-        known = np.isfinite(features)
-        value = np.where(known, np.clip(features, low, high), 0).astype(np.float64)
-        log = _log(value[:, proposal])
-        columns = np.concatenate([value, log, ~known], axis=1)
+        known, value, log = _read(features, low, high)
+        columns = np.concatenate([value, log[:, proposal], ~known], axis=1)
         self._deviation = columns.std(axis=0)
         self._proposal = proposal
         scale = np.where(self._deviation > 1e-9, self._deviation, np.inf)  # what never differs has no weight
@@ -181,13 +179,15 @@ def _solve(values: np.ndarray, label: np.ndarray, query: np.ndarray, config: Lin
 
 def _each(curves: Curves, features: np.ndarray) -> np.ndarray:
     """[E, F] float64: what each feature adds."""
+    known, value, log = _read(features, curves.low, curves.high)
+    return np.where(known, curves.value * value + curves.log * log, curves.missing)
+
+
+def _read(features: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """[E, F] each: whether a value is there, the value and its logarithm; both 0 where it is not."""
     known = np.isfinite(features)
-    value = np.where(known, np.clip(features, curves.low, curves.high), 0).astype(np.float64)
-    return np.where(known, curves.value * value + curves.log * _log(value), curves.missing)
-
-
-def _log(values: np.ndarray) -> np.ndarray:
-    return np.sign(values) * np.log1p(np.abs(values) * SHARPNESS)
+    value = np.where(known, np.clip(features, low, high), 0).astype(np.float64)
+    return known, value, np.sign(value) * np.log1p(np.abs(value) * SHARPNESS)
 
 
 def _range(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

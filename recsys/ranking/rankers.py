@@ -1,14 +1,24 @@
 """The rankers that a second stage can have: one of few weights, and trees."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Discriminator, Tag
 
 from recsys.ranking.boosted import BoostedConfig, BoostedRanker, RankingRows
 from recsys.ranking.linear import LinearConfig, LinearRanker
 
 Ranker = LinearRanker | BoostedRanker
-RankerConfig = Annotated[LinearConfig | BoostedConfig, Field(discriminator="objective")]
+
+
+def _kind(config: Any) -> str:
+    """Trees, unless the objective is the linear ranker's: a recipe that names none means trees."""
+    objective = config.get("objective") if isinstance(config, dict) else getattr(config, "objective", None)
+    return "linear" if objective == "conditional" else "trees"
+
+
+RankerConfig = Annotated[
+    Annotated[LinearConfig, Tag("linear")] | Annotated[BoostedConfig, Tag("trees")], Discriminator(_kind)
+]
 
 
 def fit_ranker(

@@ -6,6 +6,8 @@ import pytest
 
 from recsys.config import apply_overrides, read_yaml
 from recsys.errors import ConfigError
+from recsys.ranking.boosted import BoostedConfig
+from recsys.ranking.linear import LinearConfig
 from training.config import TrainConfig
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
@@ -26,6 +28,15 @@ def test_overrides_reach_nested_settings_and_refuse_unknown_ones() -> None:
     assert (config.model.tower.dim, config.loop.epochs) == (32, 2)
     with pytest.raises(ConfigError, match=r"loop\.epoch: unknown key"):
         TrainConfig.parse(apply_overrides({}, ["loop.epoch=2"]), "--set")
+
+
+def test_ranker_without_an_objective_is_of_trees() -> None:
+    rankers = {"rankers": [{"rounds": 30}, {"objective": "conditional", "l2": 5}, {"objective": "lambdarank"}]}
+    trees, linear, lists = TrainConfig.parse({"ranking": rankers}, "recipe").ranking.rankers
+    assert (trees, linear) == (BoostedConfig(rounds=30), LinearConfig(l2=5))
+    assert lists.objective == "lambdarank"
+    with pytest.raises(ConfigError, match=r"rankers\.0.*objective"):
+        TrainConfig.parse({"ranking": {"rankers": [{"objective": "logit"}]}}, "recipe")
 
 
 def test_yaml_with_an_impossible_date_is_a_clear_error(tmp_path: Path) -> None:

@@ -129,6 +129,19 @@ def test_fit_that_was_killed_resumes_to_the_same_weights(tmp_path: Path) -> None
         torch.testing.assert_close(tensor, whole[name], rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("most", [0, 40, 10_000])
+def test_epoch_has_at_most_so_many_labels_drawn_anew(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make_trainer(LoopConfig(epochs=2, labels_per_batch=20, labels_per_epoch=most, device="cpu"))
+    seen: list[Labels] = []
+    monkeypatch.setattr(trainer, "_step", lambda labels, _: seen.append(labels) or torch.zeros(()))  # type: ignore[func-returns-value]
+    trainer.fit(None)
+    every = len(trainer.prepared.training.labels.window)
+    half = len(seen) // 2
+    first, second = (np.sort(np.concatenate([part.window for part in epoch])) for epoch in (seen[:half], seen[half:]))
+    assert [len(epoch) for epoch in (first, second)] == [40, 40] if most == 40 else [every, every]
+    assert np.array_equal(first, second) == (most != 40)
+
+
 def test_epochs_loss_is_the_mean_over_labels_of_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = make_trainer(LoopConfig(epochs=1, labels_per_batch=25, device="cpu"))
     steps: list[tuple[int, float]] = []

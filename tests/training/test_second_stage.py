@@ -13,7 +13,6 @@ from recsys.bundle import Bundle
 from recsys.errors import ModelError
 from recsys.ranking.boosted import BoostedConfig, BoostedRanker, RankingRows
 from recsys.ranking.features import Asked
-from recsys.ranking.linear import LinearConfig
 from recsys.ranking.tables import ContentTables
 from recsys.recommender import CustomerStates, Recommender
 from recsys.schema import Kind
@@ -91,35 +90,6 @@ class TestChoice:
         report = stage.report()
         assert report["chosen"] == stage.chosen.name
         assert report[f"validation_ndcg@{K}"] == {trial.name: round(trial.mean, 4) for trial in stage.trials}
-
-    def test_the_linear_ranker_is_tried_once_a_penalty_and_goes_through_the_bundle(
-        self, carousel: Carousel, states: CustomerStates, tmp_path: Path
-    ) -> None:
-        """An obvious law; the trees, of which there is one, cannot follow it."""
-        rankers = (LinearConfig(l2=1.0), LinearConfig(l2=1e6), BoostedConfig(rounds=1, min_rows_in_leaf=1000))
-        stage = carousel.stage(RANKING.model_copy(update={"rankers": rankers}))
-        names = ["towers", "conditional logit, l2 1", "conditional logit, l2 1e+06", "binary, 1 trees"]
-        assert [trial.name for trial in stage.trials] == names
-        assert stage.chosen.name == "conditional logit, l2 1"
-        stage.for_measuring().save(tmp_path / "bundle")
-        recommender = Recommender(Bundle.load(tmp_path / "bundle"))
-        scores = recommender.score(states, Kind.PRODUCTS)
-        test = carousel.agreeing().test
-        assert metrics_of(scores, test, K).ndcg.mean() > 0.8
-        one = states[np.array([0])]
-        account = recommender.ranker_contributions(one, 3)
-        everything = recommender.tower_scores(one, Kind.PRODUCTS)[0]
-        assert sum(account.values()) == pytest.approx(scores[0, 3] - 1e-5 * np.tanh(everything[3]), abs=1e-3)
-
-    @pytest.mark.parametrize("l2", [1e-3, 30.0])
-    def test_the_linear_ranker_gains_nothing_from_answers_drawn_by_lot(self, carousel: Carousel, l2: float) -> None:
-        split = carousel.agreeing()
-        rng = np.random.default_rng(0)
-        drawn = answered(split.validation, rng.integers(0, PRODUCTS, len(split.validation)))
-        ranking = RANKING.model_copy(update={"rankers": (LinearConfig(l2=l2),)})
-        stage = carousel.stage(ranking, replace(split, validation=drawn))
-        lot = [metrics_of(rng.random(drawn.allowed.shape), drawn, K).ndcg.mean() for _ in range(200)]
-        assert stage.trials[1].mean < np.mean(lot) + 4 * np.std(lot)
 
     def test_towers_trial_is_the_towers_score_on_validation(self, carousel: Carousel, stage: SecondStage) -> None:
         validation = carousel.agreeing().validation
