@@ -32,7 +32,7 @@ class LoopConfig(BaseConfig):
 
     epochs: int = Field(default=10, ge=1)
     """At most so many passes over the labels, or over as many of them as an epoch has."""
-    labels_per_epoch: int = Field(default=250_000, ge=0)
+    labels_per_epoch: int = Field(default=1_000_000, ge=0)
     """At most so many labels an epoch, drawn anew for each; 0: all. So the time of a training has a bound."""
     patience: int = Field(default=4, ge=1)
     """Stop after so many epochs without a better validation score."""
