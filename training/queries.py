@@ -71,10 +71,14 @@ class QueryBuilder:
     """Positives with part and order_timestamp."""
     catalogue: Catalogue
     policy: PolicyEngine
+    most: int = 20_000
+    """Customers who are asked about at once, drawn by lot where there are more: bounds memory and time."""
+    cells: int = 100_000_000
+    """At most so many questions times products, for the same reason."""
 
     def of_part(self, part: Part) -> Queries:
         """The questions of one part; a customer who takes up nothing new in it is not asked about."""
-        relevant = self._answers(part)
+        relevant = self._drawn(self._answers(part))
         return self._ask(_instants(self.dataset, relevant, part), relevant)
 
     def earlier(self, at_most: int) -> list[Queries]:
@@ -87,12 +91,22 @@ class QueryBuilder:
         asked: list[Queries] = []
         left = at_most
         for instants, relevant in _earlier(self.dataset, self._answers(Part.TRAIN)):
-            some = self._ask(instants, relevant)
+            drawn = self._drawn(relevant)
+            some = self._ask(instants.join(drawn, on=CUSTOMER_ID, how="semi"), drawn)
             asked.append(some.take(np.arange(min(len(some), left))))
             left -= len(asked[-1])
             if not left:
                 break
         return asked
+
+    def _drawn(self, answers: pl.DataFrame) -> pl.DataFrame:
+        """The answers of as many customers as may be asked about at once; always the same of the same customers."""
+        customers = answers[CUSTOMER_ID].unique().sort()
+        most = max(1, min(self.most, self.cells // max(1, len(self.catalogue.products))))
+        if len(customers) <= most:
+            return answers
+        lot = np.random.default_rng(0).permutation(len(customers))[:most]
+        return answers.filter(pl.col(CUSTOMER_ID).is_in(customers.gather(lot).implode()))
 
     def _answers(self, part: Part) -> pl.DataFrame:
         """customer_id, product_id, order_timestamp of what was taken up in the part."""

@@ -73,3 +73,24 @@ def test_earlier_stops_at_the_number_that_was_asked_for(built: tuple[Dataset, Pa
     whole, some = split.earlier(1000), split.earlier(15)
     assert sum(map(len, some)) == 15
     assert np.array_equal(np.concatenate([q.now for q in whole])[:15], np.concatenate([q.now for q in some]))
+
+
+@pytest.mark.parametrize("part", [Part.VALIDATION, Part.TEST])
+def test_of_more_customers_than_may_be_asked_about_always_the_same_are_drawn(
+    part: Part, built: tuple[Dataset, Path]
+) -> None:
+    builder = load_split(*built).builder
+    whole = builder.of_part(part)
+    assert len(whole) > 3
+    products = len(builder.catalogue.products)
+    for bounded in (replace(builder, most=3), replace(builder, cells=4 * products - 1)):
+        some = bounded.of_part(part)
+        assert 0 < len(some) <= 3
+        assert some.customer_ids == bounded.of_part(part).customer_ids
+        again = whole.of(some.customer_ids)
+        assert again.customer_ids == some.customer_ids
+        for row in range(len(some)):
+            assert np.array_equal(some.relevant[row], again.relevant[row])
+        assert np.array_equal(some.now, again.now)
+        assert np.array_equal(some.allowed, again.allowed)
+        assert sum(map(len, bounded.earlier(1000))) < sum(map(len, builder.earlier(1000)))
