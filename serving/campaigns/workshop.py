@@ -25,7 +25,7 @@ from serving.campaigns.runner import JobRunner
 from serving.engine import Clock, utc_now
 from serving.store.campaign_drafts import DraftStore, StoredVariant, Writing
 from serving.store.campaign_jobs import Job, JobStore
-from serving.store.campaign_states import CampaignState
+from serving.store.campaign_states import NEXT_STEPS, CampaignState
 from serving.store.campaigns import APPROVED, REJECTED, Campaign, CampaignError, CampaignStore
 
 EDITABLE: Final = ("headline", "body", "cta", "disclaimer", "opt_out")
@@ -240,7 +240,8 @@ class Workshop:
         campaign = CampaignStore(self.desk.store).get(campaign_id)
         if campaign.state != CampaignState.APPROVED:
             raise CampaignError(
-                f"campaign {campaign_id} is {campaign.state}: only one whose creatives are approved can be launched"
+                f"campaign {campaign_id} is {campaign.state}: only one whose creatives are approved can be launched; "
+                f"{NEXT_STEPS[CampaignState(campaign.state)]}"
             )
         return self.desk.launch(self.plan_folder(campaign), by)
 

@@ -1,6 +1,8 @@
 """Where campaigns and their messages stand; see `serving.store.campaigns` for who moves them."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 
@@ -36,5 +38,21 @@ class MessageState(StrEnum):
     CANCELLED = "cancelled"
 
 
+NEXT_STEPS: Final[Mapping[CampaignState, str]] = MappingProxyType(
+    {
+        CampaignState.DRAFT: "have it planned",
+        CampaignState.GENERATED: "have it checked",
+        CampaignState.VALIDATED: "submit it",
+        CampaignState.SUBMITTED: "approve, reject or withdraw it",
+        CampaignState.REJECTED: "change what was criticised, and submit it again",
+        CampaignState.APPROVED: "launch or withdraw it",
+        CampaignState.SCHEDULED: "pause or withdraw it",
+        CampaignState.SENDING: "pause or withdraw it",
+        CampaignState.PAUSED: "resume or withdraw it",
+        CampaignState.COMPLETED: "begin another one",
+        CampaignState.WITHDRAWN: "begin another one",
+    }
+)
+"""What can be done with a campaign from where it stands: told to who wanted something else."""
 LIVE: Final = (CampaignState.SCHEDULED, CampaignState.SENDING)
 OPEN: Final = (MessageState.PENDING, MessageState.CLAIMED, MessageState.SENDING)

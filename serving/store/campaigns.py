@@ -17,7 +17,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from recsys.errors import RecsysError
 from serving.store.campaign_acts import Act, has_hand_in, record
-from serving.store.campaign_states import LIVE, OPEN, CampaignState, MessageState
+from serving.store.campaign_states import LIVE, NEXT_STEPS, OPEN, CampaignState, MessageState
 from serving.store.database import Store
 from serving.store.in_app import end_unseen, waits_in_app
 from serving.store.tables import campaign_messages, campaign_variants, campaigns
@@ -314,7 +314,8 @@ def change(
         present = require(connection, campaign_id)
         raise CampaignError(
             f"campaign {campaign_id} is {present.state} since {present.changed_at:%Y-%m-%d %H:%M:%S} by "
-            f"{present.changed_by}: only one that is {' or '.join(sorted(move.leaves))} can become {move.to}"
+            f"{present.changed_by}: only one that is {' or '.join(sorted(move.leaves))} can become {move.to}; "
+            f"{NEXT_STEPS[CampaignState(present.state)]}, or look at it again"
         )
 
 

@@ -49,7 +49,8 @@ def test_every_state_and_act_has_words(language: str) -> None:
         ("0.001 does not pay one contact, the cheapest costs 0.05: raise the budget", "预算 0.001"),
         ("ann wrote campaign x: somebody else must approve it", "须由他人批准"),
         (
-            "campaign x is approved since 2026-07-01 08:00:00 by bob: only one that is submitted can become approved",
+            "campaign x is approved since 2026-07-01 08:00:00 by bob: only one that is submitted can become approved; "
+            "launch or withdraw it, or look at it again",
             "bob",
         ),
     ],
