@@ -196,27 +196,37 @@ def _tied_ranks(scores: np.ndarray, relevant: Relevant, k: int) -> Iterator[_Tie
 
 
 def _group(scores: np.ndarray, relevant: np.ndarray, k: int) -> _TiedRanks:
-    """Groups of equal scores in [u, N] `scores`; a group's ends come from running extremes along the sorted row."""
+    """Groups of equal scores in [u, N] `scores`, down to the one that reaches beyond rank k.
+
+    Only the first k are sorted; of the group that the last of them is in, all members are counted. The other groups'
+    ends come from running extremes along the sorted row.
+    """
     users, n_items = scores.shape
-    order = np.argsort(-scores, axis=1, kind="stable")
-    ordered = np.take_along_axis(scores, order, axis=1)
-    hits = np.take_along_axis(relevant, order, axis=1) & np.isfinite(ordered)
+    width = min(k, n_items)
+    first = np.argpartition(scores, n_items - width, axis=1)[:, n_items - width :]
+    ordered = np.take_along_axis(scores, first, axis=1)
+    order = np.argsort(-ordered, axis=1)
+    first, ordered = np.take_along_axis(first, order, axis=1), np.take_along_axis(ordered, order, axis=1)
+    last = ordered[:, -1:]
+    of_last = ordered == last
+    tied = scores == last
+    hits = np.take_along_axis(relevant, first, axis=1) & ~of_last
     hits_before = np.concatenate([np.zeros((users, 1), dtype=np.int64), hits.cumsum(axis=1)], axis=1)
     change = ordered[:, 1:] != ordered[:, :-1]
     edge = np.ones((users, 1), dtype=bool)
-    ranks = np.arange(n_items)
+    ranks = np.arange(width)
     start = np.maximum.accumulate(np.where(np.concatenate([edge, change], axis=1), ranks, 0), axis=1)
-    ends = np.where(np.concatenate([change, edge], axis=1), ranks + 1, n_items)
+    ends = np.where(np.concatenate([change, edge], axis=1), ranks + 1, width)
     end = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
     before = np.take_along_axis(hits_before, start, axis=1)
     found = np.take_along_axis(hits_before, end, axis=1) - before
-    width = min(k, n_items)
+    found_last = (tied & relevant).sum(axis=1, keepdims=True) * np.isfinite(last)
     empty = ((0, 0), (0, k - width))
     return _TiedRanks(
-        relevant=np.pad(found[:, :width], empty),
-        size=np.pad((end - start)[:, :width], empty, constant_values=1),
-        place=np.pad((ranks - start)[:, :width], empty),
-        before=np.pad(before[:, :width], empty),
+        relevant=np.pad(np.where(of_last, found_last, found), empty),
+        size=np.pad(np.where(of_last, tied.sum(axis=1, keepdims=True), end - start), empty, constant_values=1),
+        place=np.pad(ranks - start, empty),
+        before=np.pad(before, empty),
     )
 
 
