@@ -60,9 +60,7 @@ def test_reject_sends_it_back_with_a_reason_and_it_may_be_submitted_again(store:
         kept.reject("x", "bob", "  ", NOW)
     rejected = kept.reject("x", "bob", "promises too much", NOW)
     assert (rejected.state, rejected.note) == (CampaignState.REJECTED, "promises too much")
-    with pytest.raises(
-        CampaignError, match="that is submitted can become approved; change what was criticised"
-    ):
+    with pytest.raises(CampaignError, match="that is submitted can become approved; change what was criticised"):
         kept.approve("x", "bob", DIGEST, NOW)
     again = kept.submit(submission(), NOW)
     assert (again.state, again.note) == (CampaignState.SUBMITTED, None)
