@@ -66,9 +66,17 @@ class BatchReport:
 
 
 class BatchRecommender:
-    """Ranks for the customers of a dataset with a bundle."""
+    """Ranks for the customers of a dataset with a bundle.
 
-    def __init__(self, dataset: Dataset, home: Path, bundle: Bundle) -> None:
+    Args:
+        dataset: whose customers they are.
+        home: where their features are.
+        bundle: what ranks.
+        popular_only: nobody is looked at: everybody gets what is popular in his segment.
+    """
+
+    def __init__(self, dataset: Dataset, home: Path, bundle: Bundle, popular_only: bool = False) -> None:
+        self._popular_only = popular_only
         self.dataset = dataset
         self.home = home
         self.recommender = Recommender(bundle)
@@ -140,7 +148,8 @@ class BatchRecommender:
         asked = asked_now(self.dataset, ids, self._end)
         facts = customer_facts_as_of(self.dataset, asked, self._products)
         latest: datetime = asked[EVENT_TIMESTAMP].max()  # type: ignore[assignment]
-        customers = self.understand(asked, self.pipeline.policy.profiling_refused(facts, latest))
+        unread = self.pipeline.policy.profiling_refused(facts, latest) | self._popular_only
+        customers = self.understand(asked, unread)
         only = {} if candidates is None else {request.kind: candidates}
         context = RequestContext(taken=taken_before(self.dataset, latest))
         ranking = self.pipeline.rank(

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -242,16 +242,35 @@ class Tracker:
         Raises:
             ModelError: there is none yet.
         """
+        return self._folder(f"@{alias}")
+
+    def refused_bundle_folder(self, version: str) -> Path:
+        """The bundle of a version that did not pass its gate: what it counted is true, how it ranks is not served.
+
+        Raises:
+            ModelError: it cannot be read.
+        """
+        return self._folder(f"/{version}")
+
+    def _folder(self, which: str) -> Path:
         mlflow = self._mlflow
         try:
-            path = mlflow.artifacts.download_artifacts(f"models:/{REGISTERED_MODEL}@{alias}")
+            path = mlflow.artifacts.download_artifacts(f"models:/{REGISTERED_MODEL}{which}")
         except mlflow.exceptions.MlflowException as error:
-            raise ModelError(f"no {alias} in {self.folder}: {self._remedy()} ({error.message[:120]})") from error
+            raise ModelError(f"no {which[1:]} in {self.folder}: {self._remedy()} ({error.message[:120]})") from error
         return Path(path) / "artifacts" / "bundle"
+
+    def refused(self) -> str | None:
+        """The newest version where none ever passed its gate; None where one did, or none was trained."""
+        with suppress(self._mlflow.exceptions.MlflowException):
+            self.version_of(CHAMPION)
+            return None
+        versions = self._client.search_model_versions(f"name='{REGISTERED_MODEL}'")
+        return None if self.waiting() else max((str(one.version) for one in versions), key=int, default=None)
 
     def _remedy(self) -> str:
         waiting = self.waiting()
-        if waiting is None and self._client.search_model_versions(f"name='{REGISTERED_MODEL}'", max_results=1):
+        if self.refused() is not None:
             return "no version passed its gate (their model cards say why): train one that does"
         if waiting is None:
             return "train one with `recsys train DATASET`"

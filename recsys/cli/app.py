@@ -233,6 +233,8 @@ def recommend(
         result = recommend_batch(context.obj, directory, (customers, kind, k, candidates), out, progress)
     modes = ", ".join(f"{count:,} {mode}" for mode, count in result["modes"].items())
     lines = [f"wrote {out}: {result['rows']:,} rows for {result['customers']:,} customers ({modes})"]
+    if result["refused_version"] is not None:
+        lines.append("  no version passed its gate (`recsys model-card challenger` says why): by popularity alone")
     if result["short_lists"]:
         lines.append(f"  {result['short_lists']:,} lists are shorter than {k}: the policy left no more candidates")
     emit(result, as_json, lines)

@@ -198,6 +198,8 @@ def recommend_batch(
 ) -> dict[str, Any]:
     """Ranked lists by the champion; `asked` is customers, kind, k and candidates as on the command line.
 
+    Where no version ever passed its gate, popularity was the better ranker, and the lists are by it.
+
     Raises:
         RecsysError: `out` cannot be written (found before anything is loaded), or there is nothing to rank with.
     """
@@ -214,10 +216,16 @@ def recommend_batch(
         k=k,
         candidates=None if candidates is None else read_ids(candidates),
     )
-    bundle = Bundle.load(Tracker(home.path).bundle_folder())
+    tracker = Tracker(home.path)
+    refused = tracker.refused()
+    folder = tracker.bundle_folder() if refused is None else tracker.refused_bundle_folder(refused)
+    bundle = Bundle.load(folder)
     check_schema(home, bundle.manifest.schema_hash)
-    report = BatchRecommender(dataset, home.path, bundle).write(request, out, progress)
+    report = BatchRecommender(dataset, home.path, bundle, popular_only=refused is not None).write(
+        request, out, progress
+    )
     return {
+        "refused_version": refused,
         "out": str(out),
         "customers": report.customers,
         "rows": report.rows,

@@ -1,11 +1,14 @@
 """Who may promote what: the rules, then the registry of a run that was trained for real."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from recsys.bundle import Bundle
 from recsys.cli.app import main
 from recsys.errors import ModelError
 from recsys.home import Home
@@ -160,6 +163,34 @@ class TestRegistry:
             tracker.register(governed.record(False, Signatures("Ann", None, needs_approver=False)))
         with pytest.raises(ModelError, match="no version passed its gate"):
             tracker.bundle_folder()
+
+    def test_where_none_passed_lists_are_by_popularity(
+        self, tmp_path: Path, governed: Governed, capsys: Capture
+    ) -> None:
+        home, out = Home(tmp_path / "home"), tmp_path / "lists.parquet"
+        shutil.copytree(governed.home.path, home.path, ignore=shutil.ignore_patterns("mlflow"))
+        tracker, dataset = Tracker(home.path), str(governed.dataset.path)
+        signatures = Signatures("Ann", None, needs_approver=False)
+        for number in ("1", "2"):
+            with tracker.run("tiny", "tiny"):
+                tracker.register(governed.record(False, signatures))
+            assert tracker.refused() == number
+        with pytest.raises(SystemExit) as exit_info:
+            main(["--home", str(home.path), "recommend", dataset, "--k", "2", "--out", str(out)])
+        assert exit_info.value.code in (0, None)
+        assert "no version passed its gate" in " ".join(capsys.readouterr().err.split())
+        lists = pl.read_parquet(out)
+        assert set(lists["mode"]) == {"popular"}
+        bundle = Bundle.load(governed.outcome.folder)
+        ids = bundle.products["product_id"].to_list()
+        people = pl.read_parquet(governed.dataset.path / "customers.parquet").sort("event_timestamp")
+        segments = dict(people.select("customer_id", "segment").iter_rows())  # the latest row's
+        for customer, product, score in lists.select("customer_id", "product_id", "score").iter_rows():
+            popularity = bundle.product_popularity.scores(segments[customer])
+            assert score == pytest.approx(popularity[ids.index(product)])
+        with tracker.run("tiny", "tiny"):
+            tracker.register(governed.record(True, signatures))
+        assert tracker.refused() is None
 
     def test_who_asks_for_a_champion_that_waits_is_told_how(self, tmp_path: Path, governed: Governed) -> None:
         tracker = Tracker(tmp_path)
