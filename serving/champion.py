@@ -29,6 +29,7 @@ from serving.loading import (
 )
 from serving.settings import Settings
 from serving.store.database import Store
+from serving.store.facts import FactStore
 
 LOGGER: Final = logging.getLogger("recsys.serving")
 Stamp = tuple[int, int, int] | None
@@ -173,6 +174,7 @@ def load_components(settings: Settings) -> Components:
     features = OnlineFeatures(settings.home)
     store = Store(settings.store_url(), settings.sqlite_synchronous)
     store.create()
+    FactStore(store).warm()
     catalogue = open_live_catalogue(store, Home(settings.home))
     source = ChampionSource(settings.home, features.schema_hash, catalogue)
     model = source.load_champion()

@@ -10,8 +10,10 @@ from feature_repo.lean import import_feast
 import_feast()
 import feast
 assert typeguard.typechecked is before
-assert not {"duckdb", "ibis", "lightgbm", "torchrec"} & set(sys.modules)
+assert not {"duckdb", "ibis", "lightgbm", "torch", "torchrec"} & set(sys.modules)
 feast.Entity(name="customer")
+from feast.torch_wrapper import get_torch
+assert get_torch().ones(2).sum() == 2  # who asks for tensors gets them
 """
 
 
