@@ -44,7 +44,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> World:
     """For reading only."""
     folder = tmp_path_factory.mktemp("privacy")
     data, home = folder / "bank", folder / "home"
-    write_tiny_bank(data)
+    write_tiny_bank(data, prefix="person-")
     assert run("--home", home, "features", data) == 0
     Home(home).secret()
     texts = pl.read_parquet(home / "features" / "customer_text.parquet").filter(pl.col("n_messages") > 0)
