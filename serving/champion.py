@@ -25,6 +25,7 @@ from serving.loading import (
     check_ready,
     check_schema,
     find_champion,
+    find_stand_in,
     warm,
 )
 from serving.settings import Settings
@@ -88,14 +89,20 @@ class ChampionSource:
     def load_champion(self) -> ServedModel:
         """What a start serves: the champion, or the one that served last where the champion cannot be loaded.
 
+        Where no version is the champion, none may rank: the newest one's catalogue and popularity stand in.
+
         Raises:
-            NoChampionError: the registry says that there is none.
+            NoChampionError: the registry has no version at all.
             ModelError: neither can be loaded; the error is the champion's.
         """
         try:
             return self.load(self.champion())
         except NoChampionError:
-            raise
+            model = self._load(find_stand_in(self._home))._replace(personal=False)
+            LOGGER.warning(
+                "no version is the champion: what is popular is served, with the catalogue of %s", model.version
+            )
+            return model
         except ModelError as error:
             try:
                 model = self._load(self._kept.find())

@@ -102,7 +102,10 @@ class RecommendationEngine:
             facts = None if record is None else record.as_facts(model.pipeline.catalogue.products)
             known = record is not None and record.facts is not None
         with watch("features"):
-            read = NOTHING_READ if facts is None else await self._read_features(model, customer_id, facts, now)
+            if facts is None or not model.personal:
+                read = NOTHING_READ
+            else:
+                read = await self._read_features(model, customer_id, facts, now)
             if read.cached and not known:  # he was erased: what is remembered of him is nobody's
                 read = NOTHING_READ
         given = (customer_id, body, request_id, record, read.row, now, uuid4().hex, held_back, read.cached)

@@ -67,6 +67,8 @@ class ServedModel(NamedTuple):
     """Digest of the items that it was trained with, with all that is known of them, and `+` the revision."""
     catalogue_revision: int = 0
     """The last change of the catalogue that is in it."""
+    personal: bool = True
+    """False: no version is the champion, and this one only knows what can be shown and what is popular."""
 
     @property
     def policy_version(self) -> str:
@@ -196,6 +198,35 @@ def champion_version(home: Path) -> str:
         raise ModelError(f"the registry of {home} cannot be read: {type(error).__name__}") from error
 
 
+def newest_version(home: Path) -> str:
+    """The version that was registered last, whatever its gate said.
+
+    Raises:
+        NoChampionError: there is none.
+        ModelError: the registry does not answer.
+    """
+    uri = registry_uri(home)
+    import mlflow
+
+    try:
+        found = mlflow.MlflowClient(uri, uri).search_model_versions(f"name='{REGISTERED_MODEL}'")
+    except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
+        raise ModelError(f"the registry of {home} does not answer: {type(error).__name__}") from error
+    if not found:
+        raise NoChampionError(_NO_CHAMPION.format(home=home))
+    return max((str(one.version) for one in found), key=int)
+
+
+def find_stand_in(home: Path) -> Champion:
+    """What is served by popularity alone where the registry knows versions, but none of them is the champion.
+
+    Raises:
+        NoChampionError: it knows none.
+        ModelError: the registry does not answer, or the files are gone.
+    """
+    return find_champion(home, newest_version(home))
+
+
 def registry_uri(home: Path) -> str:
     """The registry of a home.
 
@@ -224,11 +255,15 @@ def check_ready(settings: Settings) -> None:
     """Finds what would stop the service from starting, without loading the model.
 
     Raises:
-        ModelError: there is no champion.
+        NoChampionError: there is no version of the model.
+        ModelError: the champion cannot be read.
         FeatureError: there are no features.
         SchemaMismatchError: they do not fit.
     """
-    champion = find_champion(settings.home)
+    try:
+        champion = find_champion(settings.home)
+    except NoChampionError:
+        champion = find_stand_in(settings.home)
     path = champion.folder / "manifest.json"
     try:
         manifest = BundleManifest.parse(read_yaml(path), source=str(path))  # JSON is YAML

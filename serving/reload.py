@@ -62,10 +62,12 @@ class Reloader:
     @property
     def detail(self) -> str | None:
         """What was refused and is still wanted; None: all that is wanted is in force."""
+        model = self._models.current
         lines = [f"{refusal.what} was refused ({refusal.reason})" for refusal in list(self._refusals.values())]
+        if not model.personal:
+            lines.insert(0, "no version is the champion, so what is popular is served")
         if not lines:
             return None
-        model = self._models.current
         return f"{'; '.join(lines)}: {model.version} under {model.policy_version} stays in force; the log says why"
 
     def poll(self) -> None:
@@ -96,7 +98,8 @@ class Reloader:
             self._refuse(Part.REGISTRY, "the registry", error)
             return
         self._accept(Part.REGISTRY)
-        if version == self._models.current.registry_version:
+        model = self._models.current
+        if version == model.registry_version and model.personal:
             self._accept(Part.MODEL)
         elif self._may_try(Part.MODEL, what := f"champion {version}", lambda: self._source.files(version)):
             files = self._source.files(version)  # before it is read: what comes back meanwhile is seen the next time
@@ -116,7 +119,8 @@ class Reloader:
             if revision == model.catalogue_revision:
                 self._accept(Part.CATALOGUE)
             elif self._may_try(Part.CATALOGUE, what):
-                self._swap(self._source.load(model.registry_version), Part.CATALOGUE)
+                loaded = self._source.load(model.registry_version)
+                self._swap(loaded._replace(personal=model.personal), Part.CATALOGUE)
                 self._accept(Part.CATALOGUE)
         except Exception as error:  # whatever is wrong with an item: what is served stays, without those that changed
             self._refuse(Part.CATALOGUE, what, error)

@@ -198,12 +198,14 @@ class Tracker:
         return str(self._client.get_run(self._version(version).run_id).data.tags.get("schema_hash", ""))
 
     def waiting(self) -> str | None:
-        """The challenger that passed its gate and waits for approval; None where there is none."""
-        try:
-            version = self.version_of(CHALLENGER)
-        except self._mlflow.exceptions.MlflowException:
-            return None
-        return version if self._version(version).tags.get("gate") == GATE_WAITS else None
+        """The newest version that passed its gate and waits for approval; None where there is none."""
+        return self._newest(GATE_WAITS)
+
+    def _newest(self, *gates: str) -> str | None:
+        """The newest version of whose gate one of these is said; without any, the newest of all."""
+        found = self._client.search_model_versions(f"name='{REGISTERED_MODEL}'")
+        fitting = [str(one.version) for one in found if not gates or one.tags.get("gate") in gates]
+        return max(fitting, key=int, default=None)
 
     def _crown(self, version: str, approver: str | None, now: datetime) -> None:
         """The alias comes last: who reads it finds the names beside it."""
@@ -265,16 +267,15 @@ class Tracker:
         with suppress(self._mlflow.exceptions.MlflowException):
             self.version_of(CHAMPION)
             return None
-        versions = self._client.search_model_versions(f"name='{REGISTERED_MODEL}'")
-        return None if self.waiting() else max((str(one.version) for one in versions), key=int, default=None)
+        return None if self._newest(GATE_PASSED, GATE_WAITS) else self._newest()
 
     def _remedy(self) -> str:
-        waiting = self.waiting()
         if self.refused() is not None:
             return "no version passed its gate (their model cards say why): train one that does"
-        if waiting is None:
-            return "train one with `recsys train DATASET`"
-        return f"version {waiting} passed its gate and waits: `recsys promote {waiting} --approver NAME`"
+        for gate, state in ((GATE_WAITS, "waits"), (GATE_PASSED, "is not the champion any more")):
+            if (version := self._newest(gate)) is not None:
+                return f"version {version} passed its gate and {state}: `recsys promote {version} --approver NAME`"
+        return "train one with `recsys train DATASET`"
 
     def version_of(self, alias: str = CHAMPION) -> str:
         """The version number behind an alias."""

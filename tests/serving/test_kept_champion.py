@@ -13,7 +13,7 @@ from serving.app import create_app
 from serving.champion import ChampionSource, check_start, load_components
 from serving.features import OnlineFeatures
 from serving.kept_champion import FOLDER, KeptChampion
-from serving.loading import NoChampionError, find_champion
+from serving.loading import find_champion
 from serving.settings import Settings
 from serving.testing import SIGNING_KEY, bearer, token_of
 from tests.training.conftest import Governed, governed, register
@@ -81,15 +81,6 @@ def test_start_with_a_broken_champion_serves_what_served_last(home: Path) -> Non
     assert served(home) == newer
     assert KeptChampion(home).find().version == newer
     assert len(list((home / FOLDER).glob("*-*"))) == 1
-
-
-def test_start_where_the_registry_says_that_nobody_is_champion_is_refused(home: Path) -> None:
-    uri = tracking_uri(home)
-    mlflow.MlflowClient(uri, uri).delete_registered_model_alias("recommender", "champion")
-    with pytest.raises(NoChampionError, match="train and promote"):
-        served(home)
-    with pytest.raises(NoChampionError):
-        check_start(Settings(home=home, secret=SIGNING_KEY))
 
 
 def test_kept_champion_that_was_changed_is_not_trusted(home: Path) -> None:

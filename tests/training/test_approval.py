@@ -185,13 +185,12 @@ class TestRegistry:
         ids = bundle.products["product_id"].to_list()
         people = pl.read_parquet(governed.dataset.path / "customers.parquet").sort("event_timestamp")
         segments = dict(people.select("customer_id", "segment").iter_rows())  # the latest row's
+        consents = pl.read_parquet(governed.dataset.path / "consents.parquet").filter(purpose="profiling")
+        agreed = dict(consents.sort("event_timestamp").select("customer_id", "granted").iter_rows())
+        assert {agreed.get(customer) for customer in lists["customer_id"]} >= {True, False}
         for customer, product, score in lists.select("customer_id", "product_id", "score").iter_rows():
-            own, everybody = (
-                bundle.product_popularity.scores(one)[ids.index(product)] for one in (segments[customer], None)
-            )
-            assert any(
-                score == pytest.approx(popularity) for popularity in (own, everybody)
-            )  # who refused: everybody's
+            segment = segments[customer] if agreed.get(customer) else None  # who refused: what everybody likes
+            assert score == pytest.approx(bundle.product_popularity.scores(segment)[ids.index(product)])
         with tracker.run("tiny", "tiny"):
             tracker.register(governed.record(True, signatures))
         assert tracker.refused() is None
@@ -202,7 +201,21 @@ class TestRegistry:
             tracker.bundle_folder()
         with tracker.run("tiny", "tiny"):
             made = tracker.register(governed.record(True, Signatures("Ann", None, needs_approver=True)))
-        with pytest.raises(ModelError, match=f"recsys promote {made.version} --approver NAME"):
+        with tracker.run("tiny", "tiny"):  # a later one that the gate refused does not make it disappear
+            tracker.register(governed.record(False, Signatures("Ann", None, needs_approver=True)))
+        assert (tracker.refused(), tracker.waiting()) == (None, made.version)
+        with pytest.raises(ModelError, match=f"waits: `recsys promote {made.version} --approver NAME"):
+            tracker.bundle_folder()
+
+    def test_who_asks_for_a_champion_whose_alias_was_taken_away_is_told_how(
+        self, tmp_path: Path, governed: Governed
+    ) -> None:
+        tracker = Tracker(tmp_path)
+        with tracker.run("tiny", "tiny"):
+            made = tracker.register(governed.record(True, Signatures("Ann", None, needs_approver=False)))
+        tracker._client.delete_registered_model_alias("recommender", "champion")
+        assert tracker.refused() is None
+        with pytest.raises(ModelError, match=f"any more: `recsys promote {made.version} --approver NAME"):
             tracker.bundle_folder()
 
 
