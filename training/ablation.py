@@ -8,9 +8,10 @@ import numpy as np
 
 from recsys.config import apply_overrides
 from recsys.metrics.bootstrap import bootstrap_difference, bootstrap_mean
+from training.ablation_runs import AblationRun
 from training.ablation_variants import CALIBRATION, DEFAULT, Variant
 from training.config import EvaluationConfig, TrainConfig
-from training.evaluate import MODEL, POPULARITY, Evaluation, interval_json
+from training.evaluate import interval_json
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,14 @@ def recipe_of(variant: Variant, recipe: TrainConfig, seed: int) -> TrainConfig:
 def measure(
     variants: Sequence[Variant],
     seeds: Sequence[int],
-    train: Callable[[Variant, int], tuple[Evaluation, float]],
+    train: Callable[[Variant, int], AblationRun],
 ) -> list[Outcome]:
     """Trains each variant with each seed.
 
     Args:
         variants: what to train.
         seeds: of the weights and batches.
-        train: one run: its evaluation and its seconds.
+        train: one run.
     """
     outcomes = []
     for variant in variants:
@@ -58,13 +59,11 @@ def measure(
         outcomes.append(
             Outcome(
                 variant=variant,
-                ndcg=np.stack([evaluation.per_query[MODEL].ndcg for evaluation, _ in runs]),
-                popularity=runs[0][0].per_query[POPULARITY].ndcg,
-                seconds=float(np.mean([seconds for _, seconds in runs])),
-                calibration=tuple(test for one, _ in runs if (test := one.report.get("response", {}).get("test"))),
-                missing={
-                    name: np.stack([evaluation.missing[name] for evaluation, _ in runs]) for name in runs[0][0].missing
-                },
+                ndcg=np.stack([run.ndcg for run in runs]),
+                popularity=runs[0].popularity,
+                seconds=float(np.mean([run.seconds for run in runs])),
+                calibration=tuple(run.calibration for run in runs if run.calibration),
+                missing={name: np.stack([run.missing[name] for run in runs]) for name in runs[0].missing},
             )
         )
     return outcomes

@@ -1,6 +1,5 @@
 """`recsys ablate`: what each part of the model is worth."""
 
-import hashlib
 import json
 import time
 from pathlib import Path
@@ -13,9 +12,9 @@ from recsys.cli.terminal import ConfigOption, DatasetArgument, SetOption, consol
 from recsys.home import Home
 
 if TYPE_CHECKING:
+    from training.ablation_runs import AblationRun
     from training.ablation_variants import Variant
     from training.config import TrainConfig
-    from training.evaluate import Evaluation
 
 EXPERIMENT = "ablation"
 
@@ -39,7 +38,8 @@ def ablate(
     """Trains the recipe without each of its parts and writes what each is worth, to Markdown and to MLflow.
 
     Each variant is trained as often as there are seeds, without the refit, and asked the questions of the frozen split.
-    Nothing is registered or promoted, and nothing is chosen by the table.
+    Nothing is registered or promoted, and nothing is chosen by the table. What a run measured is kept in the home: an
+    ablation that was stopped, or is asked for more groups or seeds, trains what is not there yet.
 
     Example: recsys ablate bank --seeds 1 --only model,loss
 
@@ -78,8 +78,9 @@ def run_ablation(
     from recsys.cli.workflows import build_features_and_materialise, open_dataset
     from recsys.features.spec import FeatureManifest
     from training.ablation import measure, recipe_of, report_ablation, to_markdown
+    from training.ablation_runs import AblationRun, AblationRuns
     from training.ablation_variants import variants_of
-    from training.tracking import Tracker
+    from training.tracking import Tracker, git_commit
     from training.train import Training
 
     number, only = asked
@@ -87,21 +88,25 @@ def run_ablation(
     dataset = open_dataset(home, directory)
     variants = _chosen(variants_of(FeatureManifest.read(home.path / "features")), only)
     bar = progress.add_task("ablation", total=len(variants) * number)
+    kept = AblationRuns(home.path / EXPERIMENT, dataset.fingerprint(), git_commit())
     parts: list[str] = []
 
-    def train(variant: "Variant", seed: int) -> tuple["Evaluation", float]:
+    def train(variant: "Variant", seed: int) -> "AblationRun":
         progress.update(bar, description=f"ablation: {variant.name}, seed {seed}")
-        started = time.perf_counter()
         changed = recipe_of(variant, recipe, seed)
-        version = hashlib.sha256(changed.model_dump_json().encode()).hexdigest()[:12]
-        outcome = Training(dataset, home.path, changed, f"ablation-{version}").run()
-        outcome.clean_up()
-        parts.append(outcome.evaluation.report["measured_on"])
+
+        def once() -> AblationRun:
+            started = time.perf_counter()
+            outcome = Training(dataset, home.path, changed, f"{EXPERIMENT}-{kept.name(changed)}").run()
+            outcome.clean_up()
+            return AblationRun.of(outcome.evaluation, time.perf_counter() - started)
+
+        run, known = kept.get_or_make(changed, once)
+        parts.append(run.measured_on)
         progress.advance(bar)
-        spent = time.perf_counter() - started
-        ndcg = outcome.evaluation.report["methods"]["model"][f"ndcg@{recipe.evaluation.k}"]["mean"]
-        console.print(f"[dim]{variant.name}, seed {seed}: NDCG {ndcg:.4f}, {spent:,.0f} s[/dim]")
-        return outcome.evaluation, spent
+        spent = "kept from before" if known else f"{run.seconds:,.0f} s"
+        console.print(f"[dim]{variant.name}, seed {seed}: NDCG {run.ndcg.mean():.4f}, {spent}[/dim]")
+        return run
 
     outcomes = measure(variants, range(number), train)
     report = {"dataset": dataset.config.name, "measured_on": parts[0], **report_ablation(outcomes, recipe.evaluation)}

@@ -79,7 +79,9 @@ def test_start_without_champion_serves_what_is_popular_and_says_so(
         modes.add(answer["mode"])
         assert answer["versions"]["model"].endswith(f"@{newest(refused)}")
         for item in (item for place in answer["placements"] for item in place["items"]):
-            assert {reason["code"] for reason in item["reasons"]} <= {"POPULAR", "POPULAR_SEGMENT"}, "nobody was looked at"
+            assert {reason["code"] for reason in item["reasons"]} <= {"POPULAR", "POPULAR_SEGMENT"}, (
+                "nobody was looked at"
+            )
         for item in answer["placements"][0]["items"]:
             assert item["score"] in [pytest.approx(score) for score in popularity[:, ids.index(item["product_id"])]]
     assert "popular" in modes

@@ -14,6 +14,7 @@ from recsys.schema import CUSTOMER_ID, EVENT_TYPE
 from tests.end_to_end.conftest import run
 from tests.training.conftest import Governed
 from training.ablation import Outcome, calibration_rows, recipe_of, report_ablation, to_markdown
+from training.ablation_runs import AblationRun, AblationRuns
 from training.ablation_variants import CURVE, PRETRAINED, SHARES, SUPERVISED, Variant, curve_name, variants_of
 from training.config import EvaluationConfig, TrainConfig
 from training.labels import LabelsConfig, choose_labels, teachers
@@ -124,7 +125,44 @@ def test_ablate_writes_markdown_json_and_mlflow_and_leaves_no_run_behind(governe
     assert experiment is not None
     (logged,) = client.search_runs([experiment.experiment_id])
     assert "worth/no next-event prediction" in logged.data.metrics
+    before = {path: path.stat().st_mtime_ns for path in (home / "ablation").iterdir()}
+    assert len(before) == 4
+    assert run("--home", home, *command, "--json", tmp_path / "again.json", *small) == 0, "nothing is trained again"
+    assert {path: path.stat().st_mtime_ns for path in (home / "ablation").iterdir()} == before
+    assert json.loads((tmp_path / "again.json").read_text()) == report
     assert run("--home", home, "ablate", governed.dataset.path, "--only", "colour", "--out", out) == 2
+
+
+def test_a_run_is_kept_by_recipe_data_and_code_and_comes_back_as_it_was(tmp_path: Path) -> None:
+    made = AblationRun(
+        np.array([0.5, 0.25]), np.zeros(2), {"text": np.ones(2)}, {"click": {"ece": 0.1}, "n": 3}, "test part", 1.5
+    )
+    recipe, asked = TrainConfig(), []
+
+    def make() -> AblationRun:
+        asked.append(1)
+        return made
+
+    runs = AblationRuns(tmp_path / "kept", "data", "code")
+    for known in (False, True):
+        run, was_there = runs.get_or_make(recipe, make)
+        assert was_there is known
+        assert run.ndcg.tolist() == made.ndcg.tolist()
+        assert run.missing["text"].tolist() == [1, 1]
+        assert (run.calibration, run.measured_on, run.seconds) == (made.calibration, "test part", 1.5)
+    other = recipe.model_copy(update={"refit": False})
+    for store, which in ((runs, other), (AblationRuns(tmp_path / "kept", "data", "newer"), recipe)):
+        assert not store.get_or_make(which, make)[1]
+    assert len(asked) == 3
+
+
+def test_a_run_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def fail() -> AblationRun:
+        raise ValueError("no events")
+
+    with pytest.raises(ValueError, match="no events"):
+        AblationRuns(tmp_path / "kept", "data").get_or_make(TrainConfig(), fail)
+    assert not (tmp_path / "kept").exists()
 
 
 def test_missing_in_serving_is_paired_with_trained_without() -> None:
