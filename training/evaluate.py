@@ -116,7 +116,7 @@ def evaluate_bundle(bundle: Bundle, split: FrozenSplit, config: EvaluationConfig
         "dataset": split.dataset.config.name,
         "model_version": bundle.manifest.model_version,
         "part": str(part),
-        "measured_on": "test" if part is Part.TEST else "validation: the dataset holds no test answers",
+        "measured_on": measured_words(part, queries),
         "k": config.k,
         "queries": len(queries),
         "methods": {name: _summary(metrics, short[name], config) for name, metrics in per_query.items()},
@@ -166,6 +166,13 @@ def load_selection(bundle_folder: Path, home: Path) -> Bundle:
 def interval_json(interval: Interval) -> dict[str, float]:
     """mean, low, high, n."""
     return {"mean": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
+
+
+def measured_words(part: Part, queries: Queries) -> str:
+    """What was measured on, for who reads the report."""
+    which = "test" if part is Part.TEST else "validation: the dataset holds no test answers"
+    lot = f"; {len(queries):,} of {queries.drawn_from:,} customers, drawn by lot" if queries.drawn_from else ""
+    return which + lot
 
 
 def _summary(metrics: RankingMetrics, short_ndcg: np.ndarray, config: EvaluationConfig) -> dict[str, Any]:

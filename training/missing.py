@@ -5,6 +5,7 @@ the trees behind them learn from copies of some questions, each with one modalit
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,7 +20,7 @@ def without(queries: Queries, *modalities: Modality) -> Queries:
     if Modality.HISTORY in modalities:
         views.add("customer_history")
     gone = [name for name in queries.columns.columns if name.split("__")[0] in views]
-    return Queries(**{**vars(queries), "columns": queries.columns.drop(gone)})
+    return replace(queries, columns=queries.columns.drop(gone))
 
 
 def drawn_without(

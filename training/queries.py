@@ -1,7 +1,7 @@
 """The questions of a frozen split: for each customer, what came next, of what he could have been offered."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -40,6 +40,8 @@ class Queries:
     segments: list[str | None]
     new_customer: np.ndarray
     """[Q] bool: no positive event before."""
+    drawn_from: int = 0
+    """So many took something up, of whom these were drawn by lot; 0: all of them are asked about."""
 
     def __len__(self) -> int:
         return len(self.customer_ids)
@@ -50,7 +52,8 @@ class Queries:
 
     def take(self, rows: np.ndarray) -> "Queries":
         """Questions `rows`, [B] int."""
-        return Queries(
+        return replace(
+            self,
             customer_ids=[self.customer_ids[row] for row in rows],
             now=self.now[rows],
             columns=self.columns[rows],
@@ -78,8 +81,10 @@ class QueryBuilder:
 
     def of_part(self, part: Part) -> Queries:
         """The questions of one part; a customer who takes up nothing new in it is not asked about."""
-        relevant = self._drawn(self._answers(part))
-        return self._ask(_instants(self.dataset, relevant, part), relevant)
+        answers = self._answers(part)
+        drawn = self._drawn(answers)
+        asked = self._ask(_instants(self.dataset, drawn, part), drawn)
+        return asked if drawn is answers else replace(asked, drawn_from=answers[CUSTOMER_ID].n_unique())
 
     def earlier(self, at_most: int) -> list[Queries]:
         """Questions like those of the split, about earlier times: their answers are in the training part.

@@ -15,7 +15,7 @@ from recsys.data.splits import ORDER_TIMESTAMP, PART, Part, resolve_split
 from recsys.features.build import FeatureConfig, build_features
 from recsys.schema import CUSTOMER_ID, PRODUCT_ID
 from recsys.testing.tiny_bank import write_tiny_bank
-from training.evaluate import load_split
+from training.evaluate import load_split, measured_words
 from training.queries import Queries
 
 MICROS = 1_000_000
@@ -87,6 +87,11 @@ def test_of_more_customers_than_may_be_asked_about_always_the_same_are_drawn(
         some = bounded.of_part(part)
         assert 0 < len(some) <= 3
         assert some.customer_ids == bounded.of_part(part).customer_ids
+        assert (whole.drawn_from, some.take(np.arange(1)).drawn_from) == (0, some.drawn_from)
+        assert some.drawn_from >= len(whole)
+        said = measured_words(part, some)
+        assert f"{len(some)} of {some.drawn_from} customers, drawn by lot" in said
+        assert "drawn" not in measured_words(part, whole)
         again = whole.of(some.customer_ids)
         assert again.customer_ids == some.customer_ids
         for row in range(len(some)):
