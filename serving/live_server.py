@@ -37,15 +37,22 @@ class LiveServer:
         log: where the server's output goes.
         port: by default a free one.
         environment: beside this process's own.
+        workers: processes that answer.
     """
 
     def __init__(
-        self, home: Path, log: Path, port: int | None = None, environment: Mapping[str, str] | None = None
+        self,
+        home: Path,
+        log: Path,
+        port: int | None = None,
+        environment: Mapping[str, str] | None = None,
+        workers: int = 1,
     ) -> None:
         self.home = home
         self.log = log
         self.port = port or free_port()
         self._environment = dict(environment or {})
+        self._workers = workers
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -71,7 +78,8 @@ class LiveServer:
 
     def arguments(self) -> list[str]:
         """The command that it is."""
-        return [str(command_line()), "--home", str(self.home), "serve", "--port", str(self.port)]
+        serve = ["serve", "--port", str(self.port), "--workers", str(self._workers)]
+        return [str(command_line()), "--home", str(self.home), *serve]
 
     @property
     def pid(self) -> int:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 BACKLOG: Final = 2048
 METRICS_FOLDER: Final = "metrics"
 """Where several workers of a home write what they count."""
+HANGS_SECONDS: Final = 60
+"""A worker that has not said anything for so long is replaced. A new one first imports and compiles, on a busy machine
+for longer than uvicorn's five seconds, which would kill one after the other."""
 GRACE_SECONDS: Final = 10
 """How long requests in flight may take to finish after SIGTERM."""
 
@@ -38,7 +41,7 @@ def serve(settings: Settings, workers: int = 1, announce: Callable[[str], None] 
         ConfigError: it would stand open to others.
         HomeError: the port is busy (found before anything is loaded), or the SQL store cannot be used.
         ModelError: there is no champion, or it does not fit the features.
-        RecsysError: the service did not start for another reason.
+        RecsysError: the service, or one of its workers, did not start for another reason.
     """
     check_exposure(settings)
     with closing(listen(settings.host, settings.port)) as listener:
@@ -129,6 +132,7 @@ def _stop_is_success() -> Iterator[None]:
 
 def _serve_workers(settings: Settings, listener: socket.socket, workers: int) -> None:
     import uvicorn
+    from uvicorn.config import STARTUP_FAILURE
     from uvicorn.supervisors import Multiprocess
 
     os.environ["RECSYS_HOME"] = str(settings.home.resolve())
@@ -145,6 +149,10 @@ def _serve_workers(settings: Settings, listener: socket.socket, workers: int) ->
         access_log=False,
         workers=workers,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_worker_healthcheck=HANGS_SECONDS,
         backlog=BACKLOG,
     )
-    Multiprocess(config, sockets=[listener]).run()
+    supervisor = Multiprocess(config, sockets=[listener])
+    supervisor.run()
+    if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
+        raise RecsysError("a worker did not start, so all were stopped; the log above says why")
