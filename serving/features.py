@@ -45,7 +45,7 @@ class OnlineFeatures:
 
     Raises:
         HomeError: the home has no feature store.
-        FeatureError: it has no features.
+        FeatureError: it has no features, or the online store's file is gone.
     """
 
     def __init__(self, home: Path, settings: StoreSettings | None = None) -> None:
@@ -55,7 +55,7 @@ class OnlineFeatures:
         store = open_store(home, self._settings, online_only=True)
         self.manifest = FeatureManifest.read(features_folder(home))
         self._names = {view.name: _names(view) for view in self.manifest.views_of(Entity.CUSTOMER)}
-        self._opened = self._open(_identity(self._file), store)
+        self._opened = self._open(self._present(), store)
         self._lock = Lock()
         self._lock_file = feast_folder(home) / "online.lock"
 
@@ -173,14 +173,17 @@ class OnlineFeatures:
         Raises:
             FeatureError: the file is gone.
         """
-        if self._file is None:
-            return self._opened
-        file = _identity(self._file)
-        if file is None:
-            raise FeatureError(f"{self._file} is gone: run `recsys features DATASET`, or restore it")
+        file = self._present()
         if file != self._opened.file:
             self._opened = self._open(file, open_store(self._home, self._settings, online_only=True))
         return self._opened
+
+    def _present(self) -> tuple[int, int] | None:
+        """Which file SQLite's store is; None: another store."""
+        found = _identity(self._file)
+        if self._file is not None and found is None:
+            raise FeatureError(f"{self._file} is gone: run `recsys features DATASET`, or restore it")
+        return found
 
     def _open(self, file: tuple[int, int] | None, store: "FeatureStore") -> _Opened:
         from feature_repo.one_entity import OneEntityReader

@@ -132,8 +132,8 @@ def _stop_is_success() -> Iterator[None]:
 
 def _serve_workers(settings: Settings, listener: socket.socket, workers: int) -> None:
     import uvicorn
-    from uvicorn.config import STARTUP_FAILURE
-    from uvicorn.supervisors import Multiprocess
+
+    from serving.supervisor import Supervisor
 
     os.environ["RECSYS_HOME"] = str(settings.home.resolve())
     os.environ["RECSYS_HOST"] = settings.host
@@ -152,7 +152,7 @@ def _serve_workers(settings: Settings, listener: socket.socket, workers: int) ->
         timeout_worker_healthcheck=HANGS_SECONDS,
         backlog=BACKLOG,
     )
-    supervisor = Multiprocess(config, sockets=[listener])
+    supervisor = Supervisor(config, sockets=[listener])
     supervisor.run()
-    if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
-        raise RecsysError("a worker did not start, so all were stopped; the log above says why")
+    if supervisor.failed:
+        raise RecsysError("no worker started; the log above says why")

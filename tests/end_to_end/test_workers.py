@@ -60,12 +60,31 @@ def test_a_worker_that_dies_is_replaced_while_the_other_answers(home: Path, tmp_
         assert server.stop() == 0
 
 
+def test_a_worker_that_cannot_be_replaced_is_tried_again_and_the_other_answers(home: Path, tmp_path: Path) -> None:
+    token = issue_token(Home(home).secret(), subject="tests", scopes=(READ,), customer_id=None, lifetime=MINUTES)
+    features = home / "feast" / "online.db"
+    with LiveServer(home, tmp_path / "server.log", workers=2) as server:
+        until(lambda: server.log.read_text().count("Application startup complete") == 2)
+        killed, other = sorted(workers(server))
+        features.rename(features.with_suffix(".away"))
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: server.log.read_text().count("a worker did not start and is tried again") >= 1)
+        for _ in range(5):
+            answer = ask(server, token)
+            assert (answer.status_code, answer.json()["mode"]) == (200, "popular")
+        features.with_suffix(".away").rename(features)
+        until(lambda: server.log.read_text().count("Application startup complete") == 3)
+        assert other in workers(server)
+        until(lambda: {ask(server, token).json()["mode"] for _ in range(6)} <= {"personalised", "partial"})
+        assert server.stop() == 0
+
+
 def test_workers_that_cannot_start_end_the_service_with_an_error(home: Path, tmp_path: Path) -> None:
     nowhere = {"RECSYS_DATABASE_URL": "postgresql+psycopg://nobody@127.0.0.1:1/none"}
     server = LiveServer(home, tmp_path / "server.log", environment=nowhere, workers=2)
     with pytest.raises(RuntimeError, match="did not get ready") as failed:
         server.start()
-    assert "a worker did not start, so all were stopped" in " ".join(str(failed.value).split())
+    assert "no worker started; the log above says why" in " ".join(str(failed.value).split())
     assert server.stop() == 1, "its exit code: who restarts on failure must see one"
 
 

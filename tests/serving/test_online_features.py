@@ -154,6 +154,14 @@ def test_online_home_without_features_says_what_to_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.benchmark
+def test_online_store_whose_file_is_gone_says_so_and_makes_no_empty_one(own_home: Path) -> None:
+    file = own_home / "feast" / "online.db"
+    file.unlink()
+    with pytest.raises(FeatureError, match=r"online\.db is gone: run `recsys features DATASET`"):
+        OnlineFeatures(own_home)
+    assert not file.exists()
+
+
 def test_online_read_latency_is_printed(home: Path) -> None:
     online = OnlineFeatures(home, SQLITE)
     online.warm()
