@@ -40,8 +40,8 @@ def serve(settings: Settings, workers: int = 1, announce: Callable[[str], None] 
     Raises:
         ConfigError: it would stand open to others.
         HomeError: the port is busy (found before anything is loaded), or the SQL store cannot be used.
-        ModelError: there is no champion, or it does not fit the features.
-        RecsysError: the service, or one of its workers, did not start for another reason.
+        ModelError: there is no version to serve, or it does not fit the features.
+        RecsysError: the service did not start for another reason; with several workers, none did.
     """
     check_exposure(settings)
     with closing(listen(settings.host, settings.port)) as listener:

@@ -11,6 +11,8 @@ from uvicorn.supervisors.multiprocess import Process
 LOGGER: Final = logging.getLogger("recsys.serving")
 RETRY_SECONDS: Final = 2.0
 """Before a worker that did not start is tried again."""
+_ANSWER_SECONDS: Final = 10.0
+"""How long a worker that is busy may take to say that it serves."""
 
 
 class Supervisor(Multiprocess):
@@ -31,7 +33,7 @@ class Supervisor(Multiprocess):
         if not self.should_exit.is_set():
             return
         dead = [place for place, worker in enumerate(self.processes) if worker.exitcode == STARTUP_FAILURE]
-        if not any(worker.is_ready(timeout=1) for worker in self.processes if worker.exitcode is None):
+        if not any(worker.is_ready(_ANSWER_SECONDS) for worker in self.processes if worker.exitcode is None):
             self.failed = True
             return
         self.should_exit.clear()

@@ -14,6 +14,7 @@ from training.evaluate import MODEL, POPULARITY, Evaluation
 
 _MISSING = "missing."
 _REPORT = "report"
+_PACKAGES = ("recsys", "feature_repo", "training")
 
 
 class AblationRun(NamedTuple):
@@ -48,7 +49,7 @@ class AblationRuns:
 
     Args:
         folder: where they are.
-        context: what a run depends on beside its recipe: data and code.
+        context: what a run depends on beside its recipe: data, who is left out of them, policy, code.
     """
 
     def __init__(self, folder: Path, *context: str) -> None:
@@ -68,6 +69,14 @@ class AblationRuns:
         self._folder.mkdir(parents=True, exist_ok=True)
         _write(run, file)
         return run, False
+
+
+def code_digest(packages: Path = Path(__file__).parents[1]) -> str:
+    """16 hex digits over the sources that a measurement comes from, committed or not."""
+    digest = sha256()
+    for file in sorted(file for name in _PACKAGES for file in (packages / name).rglob("*.py")):
+        digest.update(f"{file.relative_to(packages)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _write(run: AblationRun, file: Path) -> None:

@@ -77,10 +77,11 @@ def run_ablation(
     """
     from recsys.cli.workflows import build_features_and_materialise, open_dataset
     from recsys.features.spec import FeatureManifest
+    from recsys.policy.registry import pack_in_force
     from training.ablation import measure, recipe_of, report_ablation, to_markdown
-    from training.ablation_runs import AblationRun, AblationRuns
+    from training.ablation_runs import AblationRun, AblationRuns, code_digest
     from training.ablation_variants import variants_of
-    from training.tracking import Tracker, git_commit
+    from training.tracking import Tracker
     from training.train import Training
 
     number, only = asked
@@ -88,7 +89,9 @@ def run_ablation(
     dataset = open_dataset(home, directory)
     variants = _chosen(variants_of(FeatureManifest.read(home.path / "features")), only)
     bar = progress.add_task("ablation", total=len(variants) * number)
-    kept = AblationRuns(home.path / EXPERIMENT, dataset.fingerprint(), git_commit())
+    pack = pack_in_force(home.path, dataset.config.policy)  # it says what may be asked about and looked at
+    context = (dataset.fingerprint(), dataset.excluded.digest, pack.model_dump_json(), code_digest())
+    kept = AblationRuns(home.path / EXPERIMENT, *context)
     parts: list[str] = []
 
     def train(variant: "Variant", seed: int) -> "AblationRun":

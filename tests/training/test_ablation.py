@@ -14,7 +14,7 @@ from recsys.schema import CUSTOMER_ID, EVENT_TYPE
 from tests.end_to_end.conftest import run
 from tests.training.conftest import Governed
 from training.ablation import Outcome, calibration_rows, recipe_of, report_ablation, to_markdown
-from training.ablation_runs import AblationRun, AblationRuns
+from training.ablation_runs import AblationRun, AblationRuns, code_digest
 from training.ablation_variants import CURVE, PRETRAINED, SHARES, SUPERVISED, Variant, curve_name, variants_of
 from training.config import EvaluationConfig, TrainConfig
 from training.labels import LabelsConfig, choose_labels, teachers
@@ -154,6 +154,19 @@ def test_a_run_is_kept_by_recipe_data_and_code_and_comes_back_as_it_was(tmp_path
     for store, which in ((runs, other), (AblationRuns(tmp_path / "kept", "data", "newer"), recipe)):
         assert not store.get_or_make(which, make)[1]
     assert len(asked) == 3
+
+
+def test_code_that_changed_is_other_code_whether_it_is_committed_or_not(tmp_path: Path) -> None:
+    file = tmp_path / "training" / "inner" / "loop.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("rate = 1")
+    before = code_digest(tmp_path)
+    (tmp_path / "training" / "notes.txt").write_text("no code")
+    assert code_digest(tmp_path) == before
+    file.write_text("rate = 2")
+    changed = code_digest(tmp_path)
+    file.rename(file.with_name("step.py"))
+    assert len({before, changed, code_digest(tmp_path), code_digest()}) == 4
 
 
 def test_a_run_that_fails_leaves_nothing(tmp_path: Path) -> None:
