@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BACKLOG: Final = 2048
 METRICS_FOLDER: Final = "metrics"
 """Where several workers of a home write what they count."""
-HANGS_SECONDS: Final = 60
+HANGS_SECONDS: Final = 30
 """A worker that has not said anything for so long is replaced. A new one first imports and compiles, on a busy machine
 for longer than uvicorn's five seconds, which would kill one after the other."""
 GRACE_SECONDS: Final = 10
