@@ -35,8 +35,8 @@ class OverloadMiddleware:
         self._app = app
         self._metrics = metrics
         self._answers = Admission(limit)
-        self._others = Admission(limit, fewest=limit)  # these wait for a store, and not for each other
-        self._reads = Admission(_READS * limit, fewest=_READS * limit)
+        self._others = Admission(limit, limit, limit)  # these wait for a store, and not for each other
+        self._reads = Admission(_READS * limit, _READS * limit, _READS * limit)
         metrics.admitted.set(limit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,7 +45,9 @@ class OverloadMiddleware:
             await self._app(scope, receive, send)
             return
         admission = self._of(scope)
-        if not admission.enters():
+        entered = await admission.enters()
+        self._metrics.admitted.set(self._answers.limit)
+        if not entered:
             self._metrics.shed.inc()
             headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
             response = respond(
@@ -56,8 +58,7 @@ class OverloadMiddleware:
         try:
             await self._app(scope, receive, send)
         finally:
-            if admission.leaves() and admission is self._answers:
-                self._metrics.admitted.set(admission.limit)
+            admission.leaves()
 
     def _of(self, scope: Scope) -> Admission:
         if scope["path"] == ANSWERS:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from training.ablation_variants import JOINT, PRETRAINED, SHARES, SUPERVISED, curve_name
+from training.ablation_variants import DEFAULT, JOINT, PRETRAINED, SHARES, SUPERVISED, curve_name
 from training.loop import Epoch
 
 _COLOURS = {"model": "#1f6feb", "popularity": "#8b949e", "segment_popularity": "#57606a", "oracle": "#2da44e"}
@@ -83,9 +83,13 @@ def plot_ablation(report: dict[str, Any], path: Path) -> None:
         axes.plot([worth["low"], worth["high"]], [place, place], color=colour, lw=2)
         axes.plot(worth["mean"], place, "o", color=colour, ms=5)
     axes.axvline(0, color=_COLOURS["segment_popularity"], lw=1)
-    axes.set_yticks(range(len(rows)), [row["variant"] for row in rows], fontsize=8)
+    axes.set_yticks(range(len(rows)), [_compared(row["variant"], row["beside"]) for row in rows], fontsize=8)
     axes.set(xlabel=f"NDCG@{report['k']} lost, 95 % interval (blue: away from zero)", title="What each part is worth")
     figure.savefig(path)
+
+
+def _compared(variant: str, beside: str) -> str:
+    return variant if beside == DEFAULT else f"{variant}\n(beside {beside})"
 
 
 def plot_label_curve(report: dict[str, Any], path: Path) -> bool:
