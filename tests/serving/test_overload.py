@@ -33,7 +33,7 @@ from serving.testing import (
     token_of,
 )
 
-LIMIT = 3
+LIMIT = AT_ONCE + 1
 WAIT_SECONDS = 20.0
 
 
