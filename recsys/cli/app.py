@@ -289,7 +289,8 @@ def demo(
 
     Example: recsys demo --no-serve
     """
-    from recsys.cli.workflows import run_demo, serve_champion
+    from recsys.cli.demo import run_demo
+    from recsys.cli.workflows import serve_champion
 
     run_demo(context.obj, customers, port, console, make_progress)
     if serve_after:

@@ -3,14 +3,19 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from recsys.cli.workflows import demo_instructions
+from recsys.cli.demo import demo_instructions, well_known_customer
+from recsys.data.contract import Dataset
 from recsys.home import Home
+from recsys.policy.sources import consent_rows
+from recsys.schema import CUSTOMER_ID
 from serving.live_server import command_line
 from tests.end_to_end.live import Live
 from tests.trained_bank import TrainedBank
@@ -59,6 +64,21 @@ def test_demo_prints_a_call_that_is_answered_with_products_and_a_creative(live: 
     answer = json.loads(shell(call, live))
     assert answer["mode"] == "personalised"
     assert [bool(place["items"]) for place in answer["placements"]] == [True, True]
+
+
+def test_demo_shows_somebody_who_refuses_nothing(live: Live, trained: TrainedBank, tmp_path: Path) -> None:
+    features = Home(live.server.home).features
+    first = well_known_customer(Dataset.open(trained.data), features)
+    bank = shutil.copytree(trained.data, tmp_path / "bank")
+    consents = pl.read_parquet(bank / "consents.parquet")
+    marketing = (pl.col(CUSTOMER_ID) == first) & (pl.col("purpose") == "marketing")
+    consents.with_columns(pl.col("granted") & ~marketing).write_parquet(bank / "consents.parquet")
+    second = well_known_customer(Dataset.open(bank), features)
+    assert second != first
+    for data, customer in ((trained.data, first), (bank, second)):
+        answers = consent_rows(Dataset.open(data)).filter(pl.col(CUSTOMER_ID) == customer).collect()
+        assert len(answers)
+        assert answers["granted"].all()
 
 
 def test_example_client_runs_as_its_docstring_says(live: Live, trained: TrainedBank) -> None:
