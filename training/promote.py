@@ -24,7 +24,8 @@ def decide_promotion(
     """Compares the challenger with each opponent on the same questions of the frozen split.
 
     It passes if its mean is above every baseline's, and if the 95 % interval of its difference to the champion does
-    not lie wholly below zero.
+    not lie wholly below zero. Where it is right about every question, as with a single product, nothing can be above
+    it, and a baseline's equal passes too.
 
     Args:
         challenger: [Q] NDCG of each question.
@@ -33,12 +34,13 @@ def decide_promotion(
         config: how intervals are made.
     """
     reasons, differences, passed = [], {}, True
+    flawless = bool((challenger >= 1).all())
     for name, values in baselines.items():
         difference = bootstrap_difference(challenger, values, config.bootstrap_samples)
         differences[name] = interval_json(difference)
         better = difference.mean > 0
-        passed &= better
-        verb = "beats" if better else "does not beat"
+        passed &= better or flawless
+        verb = "beats" if better else "is right about every question, as is" if flawless else "does not beat"
         reasons.append(f"{verb} {name}: {difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]")
     if champion is not None:
         difference = bootstrap_difference(challenger, champion, config.bootstrap_samples)

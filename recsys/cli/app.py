@@ -118,6 +118,22 @@ def import_movielens_command(
     emit({"out": str(out), "name": dataset.config.name}, as_json, [f"wrote {out} ({dataset.config.name})"])
 
 
+@importers.command("bank-marketing")
+def import_bank_marketing_command(
+    source: Annotated[Path, typer.Argument(help="Bank Marketing as distributed (bank-additional-full.csv).")],
+    out: Annotated[Path, typer.Option("--out", help="The dataset directory to write; must not exist.")],
+    as_json: JsonOption = False,
+) -> None:
+    """UCI's Bank Marketing: telephone contacts of a real bank about a term deposit, with their outcomes.
+
+    Example: recsys import bank-marketing bank-additional --out contacts
+    """
+    from recsys.data.importers.bank_marketing import import_bank_marketing
+
+    dataset = import_bank_marketing(source, out)
+    emit({"out": str(out), "name": dataset.config.name}, as_json, [f"wrote {out} ({dataset.config.name})"])
+
+
 @app.command()
 def validate(directory: DatasetArgument, as_json: JsonOption = False) -> None:
     """Check a dataset against the data contract; all findings at once. Exits with 1 if there are any.

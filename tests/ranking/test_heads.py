@@ -89,3 +89,14 @@ def test_click_beside_a_linear_one_is_their_mean_and_its_trees_ask_for_nothing_h
     both = BoostedHeads(heads.models, heads.averages, taste).predict(features)
     np.testing.assert_allclose(both[:, 0], (alone[:, 0] + taste(features)) / 2, rtol=1e-5)
     np.testing.assert_array_equal(both[:, 1:], alone[:, 1:])
+
+
+def test_network_learns_beside_a_feature_that_nobody_has_and_says_nothing_of_it(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    rows = _rows(2000)
+    bare = rows._replace(features=np.concatenate([rows.features, np.full((2000, 1), np.nan, np.float32)], axis=1))
+    heads = NetworkHeads.fit(bare, NetworkConfig(epochs=8, batch=128, learning_rate=5e-3), 0)
+    logits = heads.predict(bare.features)
+    assert min(_aucs(logits, bare)) > 0.8
+    assert not recwarn.list

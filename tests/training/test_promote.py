@@ -29,3 +29,11 @@ def test_challenger_that_is_worse_than_the_champion_is_refused() -> None:
 
 def test_challenger_that_equals_the_champion_is_promoted() -> None:
     assert decide_promotion(NOISE + 0.2, {"popularity": NOISE}, NOISE + 0.2, CONFIG).passed
+
+
+def test_challenger_that_is_never_wrong_passes_beside_a_baseline_that_is_not_either() -> None:
+    right = np.ones(200)
+    decision = decide_promotion(right, {"popularity": right}, None, CONFIG)
+    assert decision.passed
+    assert "right about every question, as is popularity" in decision.reasons[0]
+    assert not decide_promotion(right - 0.1, {"popularity": right - 0.1}, None, CONFIG).passed
