@@ -255,7 +255,7 @@ class ColdRanker:
         """
         cold = self.tables.cold
         may = np.ones((len(scores), len(cold)), bool) if allowed is None else allowed[:, cold]
-        if not may.any():
+        if may.sum(axis=1).max(initial=0) < 2:  # there is nothing to trade places with
             return scores
         present = scores[:, cold]
         wanted = np.where(may, self.score(ever), -np.inf)

@@ -175,3 +175,15 @@ def test_arrays_go_and_come_back(world: World) -> None:
     assert sorted(names) == sorted(names_back)
     places = [names_back.index(name) for name in names]
     assert np.array_equal(values, values_back[:, :, places], equal_nan=True)
+
+
+def test_new_product_that_is_allowed_alone_keeps_its_score(world: World, ranker: ColdRanker) -> None:
+    ever = world.ever()[:2]
+    scores = np.random.default_rng(3).normal(size=(2, PRODUCTS)).astype(np.float32)
+    allowed = np.zeros((2, PRODUCTS), bool)
+    allowed[:, [0, WARM + 1]] = True
+    np.testing.assert_array_equal(ranker.reorder(ever, scores, allowed), scores)
+    allowed[1, WARM + 2] = True  # the second customer has two, the first still one
+    mixed = ranker.reorder(ever, scores, allowed)
+    np.testing.assert_array_equal(mixed[0], scores[0])
+    np.testing.assert_array_equal(np.sort(mixed[1]), np.sort(scores[1]))
