@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -32,7 +32,6 @@ from serving.overload import OverloadMiddleware
 from serving.paging import Pager
 from serving.problems import install_problem_handlers
 from serving.process import settle
-from serving.processor import Anywhere, OwnProcessor
 from serving.rate_limits import make_rate_limiter
 from serving.reading import AnswerSources, CustomerReader
 from serving.reload import Reloader, poll_forever
@@ -93,20 +92,13 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         components = load(settings)
         log = DecisionLog(settings.home / JOURNAL_FOLDER, components.store, metrics, settings.journal_fsync)
-        processor = OwnProcessor.claim() if settings.own_processor else None
-        anywhere = nullcontext if processor is None else processor.anywhere
-        app.state.services = services = build_services(settings, components, log, metrics, clock, anywhere)
+        app.state.services = services = build_services(settings, components, log, metrics, clock)
         app.state.showcase = Showcase(settings, components.store)
         await services.tokens.start()
         services.ingestor.apply_all_pending()
         ready()
-        if processor is not None:
-            processor.keep()
-        looks = reloading(services.reloader, settings.reload_seconds, anywhere)
-        async with looks, _meanwhile(release_forever(services)):
+        async with reloading(services.reloader, settings.reload_seconds), _meanwhile(release_forever(services)):
             yield
-        if processor is not None:
-            processor.release()
         services.workshop.runner.close()
         await services.limiter.close()
         services.engine.close()
@@ -156,12 +148,12 @@ def protect(app: FastAPI, settings: Settings, metrics: Metrics, tracer: Tracer) 
 
 
 @asynccontextmanager
-async def reloading(reloader: Reloader | None, seconds: float, anywhere: Anywhere = nullcontext) -> AsyncIterator[None]:
+async def reloading(reloader: Reloader | None, seconds: float) -> AsyncIterator[None]:
     """Looks for new models and policies meanwhile."""
     if reloader is None or not seconds:
         yield
         return
-    async with _meanwhile(poll_forever(reloader, seconds, anywhere)):
+    async with _meanwhile(poll_forever(reloader, seconds)):
         yield
 
 
@@ -186,12 +178,7 @@ async def release_forever(services: Services, seconds: float = RELEASE_SECONDS) 
 
 
 def build_services(
-    settings: Settings,
-    components: Components,
-    log: DecisionLog,
-    metrics: Metrics,
-    clock: Clock,
-    anywhere: Anywhere = nullcontext,
+    settings: Settings, components: Components, log: DecisionLog, metrics: Metrics, clock: Clock
 ) -> Services:
     """The parts of a running service."""
     key = settings.signing_key()
@@ -225,7 +212,7 @@ def build_services(
         ),
         limiter=make_rate_limiter(settings, metrics),
         settings=settings,
-        workshop=open_workshop(settings, components.store, models, clock, anywhere),
+        workshop=open_workshop(settings, components.store, models, clock),
     )
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import nullcontext
 from enum import StrEnum
 from time import monotonic
 from typing import Final, NamedTuple
@@ -13,7 +12,6 @@ from recsys.schema import PolicyName
 from serving.loading import ModelSource, ServedModel
 from serving.metrics import Metrics
 from serving.models import ModelHolder
-from serving.processor import Anywhere
 
 LOGGER = logging.getLogger("recsys.serving")
 RETRY_SECONDS: Final = 30.0
@@ -151,13 +149,8 @@ class Reloader:
         self._metrics.reload_refused.labels(part).set(1)
 
 
-async def poll_forever(reloader: Reloader, seconds: float, anywhere: Anywhere = nullcontext) -> None:
+async def poll_forever(reloader: Reloader, seconds: float) -> None:
     """Looks every so many seconds, in a thread: a model takes long to load, and answers do not wait for it."""
-
-    def look() -> None:
-        with anywhere():
-            reloader.poll()
-
     while True:
         await asyncio.sleep(seconds)
-        await asyncio.to_thread(look)
+        await asyncio.to_thread(reloader.poll)

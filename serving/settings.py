@@ -95,9 +95,6 @@ class Settings(BaseSettings):
     """Whether the log is one JSON object a line, with a line for every request; None: in production."""
     otlp_endpoint: str | None = None
     """Where an OpenTelemetry collector takes traces over HTTP, such as http://127.0.0.1:4318/v1/traces; None: none."""
-    own_processor: bool = False
-    """Whether all threads of a worker keep to one processor, which no other worker of this machine has; for machines
-    that do little else."""
     torch_threads: int = Field(default=1, ge=1)
     """Per worker; a request is too small to share out."""
 

@@ -176,10 +176,7 @@ def _customers(bank: Path) -> list[str]:
 def describe(report: dict[str, Any]) -> list[str]:
     """The report as lines."""
     machine = report["machine"]
-    lines = [
-        f"{machine['cores']} core(s), load average {machine['load_average']:.2f}; times in ms; the service keeps to one"
-        " core (RECSYS_OWN_PROCESSOR)"
-    ]
+    lines = [f"{machine['cores']} core(s), load average {machine['load_average']:.2f}; times in ms"]
     for one in report["stores"]:
         lines.append(f"[bold]{one['store']}[/bold]")
         for name in ("service", "bare", "direct"):

@@ -9,7 +9,6 @@ from datetime import timedelta
 from http.client import HTTPConnection
 from pathlib import Path
 from statistics import median
-from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -28,8 +27,6 @@ PLACEMENTS: Final = (
 )
 MOST_CONNECTIONS: Final = 256
 SERVERS: Final = ("service", "bare", "direct")
-OWN_PROCESSOR: Final = MappingProxyType({"RECSYS_OWN_PROCESSOR": "true"})
-"""The service keeps to one processor, as on a machine that does nothing else; the bare apps have one thread each."""
 StoreKind = Literal["sqlite", "redis"]
 Spent = dict[str, tuple[float, float]]
 """Stage to seconds and how often it was entered."""
@@ -138,8 +135,7 @@ def measure_store(
         running: dict[str, _Running] = {}
         for name, way in zip(SERVERS, (LiveServer, BareServer, DirectServer), strict=True):
             started = time.perf_counter()
-            own = {**environment, **(OWN_PROCESSOR if way is LiveServer else {})}
-            server = stack.enter_context(way(home, home / f"{name}-{kind}.log", environment=own))
+            server = stack.enter_context(way(home, home / f"{name}-{kind}.log", environment=environment))
             ready = time.perf_counter() - started
             rounds: dict[int, list[Timing]] = {count: [] for count in load.clients}
             driver, cpu = Driver(server.port, requests), dict.fromkeys(load.clients, 0.0)

@@ -8,13 +8,11 @@ import logging
 import os
 import subprocess
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from threading import Lock
 from typing import Final
 
 from serving.engine import utc_now
-from serving.processor import Anywhere
 from serving.settings import Settings
 from serving.store.campaign_jobs import JobStore
 
@@ -30,16 +28,12 @@ class JobRunner:
         settings: whose home and store the process gets.
         jobs: what waits.
         command: the process; None: another process does the work.
-        anywhere: what is started in it need not stay on the processor of this worker.
     """
 
-    def __init__(
-        self, settings: Settings, jobs: JobStore, command: Sequence[str] | None, anywhere: Anywhere = nullcontext
-    ) -> None:
+    def __init__(self, settings: Settings, jobs: JobStore, command: Sequence[str] | None) -> None:
         self._settings = settings
         self._jobs = jobs
         self._command = command
-        self._anywhere = anywhere
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = Lock()
 
@@ -74,7 +68,7 @@ class JobRunner:
             "OMP_NUM_THREADS": "1",
         }
         LOGGER.info("starting a process for campaign jobs")
-        with (home / LOG_FILE).open("ab") as log, self._anywhere():
+        with (home / LOG_FILE).open("ab") as log:
             return subprocess.Popen(
                 list(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
             )
