@@ -15,7 +15,7 @@ from recsys.cli.demo import demo_instructions, well_known_customer
 from recsys.data.contract import Dataset
 from recsys.home import Home
 from recsys.policy.sources import consent_rows
-from recsys.schema import CUSTOMER_ID
+from recsys.schema import CUSTOMER_ID, Table
 from serving.live_server import command_line
 from tests.end_to_end.live import Live
 from tests.trained_bank import TrainedBank
@@ -79,6 +79,15 @@ def test_demo_shows_somebody_who_refuses_nothing(live: Live, trained: TrainedBan
         answers = consent_rows(Dataset.open(data)).filter(pl.col(CUSTOMER_ID) == customer).collect()
         assert len(answers)
         assert answers["granted"].all()
+
+
+def test_demo_shows_somebody_of_a_bank_where_nobody_has_all(trained: TrainedBank, tmp_path: Path) -> None:
+    bank = shutil.copytree(trained.data, tmp_path / "bank")
+    refused = pl.read_parquet(bank / "consents.parquet").with_columns(granted=pl.lit(value=False))
+    refused.write_parquet(bank / "consents.parquet")
+    dataset = Dataset.open(bank)
+    everybody = dataset.scan(Table.CUSTOMERS).collect()[CUSTOMER_ID].to_list()
+    assert well_known_customer(dataset, tmp_path / "no features") in everybody
 
 
 def test_example_client_runs_as_its_docstring_says(live: Live, trained: TrainedBank) -> None:
